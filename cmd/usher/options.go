@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"usher/observability"
+	"usher/store"
+)
+
+// options are the flags of serve. Each can be given as a variable too: --data-dir as USHER_DATA_DIR; a flag wins.
+type options struct {
+	Listen        string
+	OpsListen     string
+	DataDir       string
+	IssuerURL     string
+	OperatorKey   string
+	MasterKeyFile string
+	LogFormat     string
+
+	EtcdEndpoints []string
+	EtcdCA        string
+	EtcdCert      string
+	EtcdKey       string
+	EtcdUser      string
+	EtcdPassword  string
+	EtcdPrefix    string
+	EtcdMaxTxnOps int
+	EtcdListen    string
+
+	MaxStaleness time.Duration
+	DrainTimeout time.Duration
+}
+
+func (o *options) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "address of the API")
+	f.StringVar(&o.OpsListen, "ops-listen", "127.0.0.1:9090", "address of /healthz and /readyz")
+	f.StringVar(&o.DataDir, "data-dir", "usher-data", "directory of the embedded etcd and of the keys made on the first start")
+	f.StringVar(&o.IssuerURL, "issuer-url", "", "URL at which verifiers of tokens reach this API (default http://<listen>)")
+	f.StringVar(&o.OperatorKey, "operator-key", "", "the operator's key, at least 16 characters (default: made on the first start and kept in the data directory)")
+	f.StringVar(&o.MasterKeyFile, "master-key-file", "", "file of the keys that encrypt signing keys at rest (default: made on the first start in the data directory)")
+	f.StringVar(&o.LogFormat, "log-format", string(observability.LogText), "text or json")
+	f.StringSliceVar(&o.EtcdEndpoints, "etcd-endpoints", nil, "an etcd cluster to use instead of the embedded one, comma-separated")
+	f.StringVar(&o.EtcdCA, "etcd-ca-file", "", "certificates that etcd's certificate is checked against (PEM)")
+	f.StringVar(&o.EtcdCert, "etcd-cert-file", "", "client certificate for etcd (PEM)")
+	f.StringVar(&o.EtcdKey, "etcd-key-file", "", "key of the client certificate (PEM)")
+	f.StringVar(&o.EtcdUser, "etcd-user", "", "user for etcd")
+	f.StringVar(&o.EtcdPassword, "etcd-password", "", "password for etcd; better given as USHER_ETCD_PASSWORD")
+	f.StringVar(&o.EtcdPrefix, "etcd-prefix", store.DefaultPrefix, "prefix of every key in etcd")
+	f.IntVar(&o.EtcdMaxTxnOps, "etcd-max-txn-ops", store.DefaultMaxTxnOps, "etcd's --max-txn-ops")
+	f.StringVar(&o.EtcdListen, "etcd-listen", "", "URL at which the embedded etcd also serves etcd's own clients, e.g. http://127.0.0.1:2379 for etcdctl")
+	f.DurationVar(&o.MaxStaleness, "max-staleness", 10*time.Minute, "for how long to answer reads after the last word from etcd")
+	f.DurationVar(&o.DrainTimeout, "drain-timeout", 20*time.Second, "how long requests in flight may take to end after SIGTERM")
+}
+
+// fromEnvironment sets the flags that were not given from their variables.
+func fromEnvironment(c *cobra.Command) error {
+	var problems []error
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		name := "USHER_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, given := os.LookupEnv(name)
+		if !given || f.Changed || f.Name == "help" {
+			return
+		}
+		if err := f.Value.Set(value); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", name, err))
+		}
+	})
+	return errors.Join(problems...)
+}
+
+const leastOperatorKey = 16 // characters
+
+// check completes the options and says what is wrong with them.
+func (o *options) check() error {
+	if o.IssuerURL == "" {
+		o.IssuerURL = "http://" + o.Listen
+	}
+	if o.OperatorKey != "" && len(o.OperatorKey) < leastOperatorKey {
+		return fmt.Errorf("--operator-key must have at least %d characters", leastOperatorKey)
+	}
+	if len(o.EtcdEndpoints) > 0 && (o.OperatorKey == "" || o.MasterKeyFile == "") {
+		return errors.New("with --etcd-endpoints, --operator-key and --master-key-file must be given: all replicas must have the same")
+	}
+	if (o.EtcdCert == "") != (o.EtcdKey == "") {
+		return errors.New("--etcd-cert-file and --etcd-key-file must be given together")
+	}
+	return nil
+}
+
+func (o *options) inDataDir(name string) string { return filepath.Join(o.DataDir, name) }

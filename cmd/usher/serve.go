@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"usher/gateway"
+	"usher/observability"
+	"usher/participants"
+	"usher/rooms"
+	"usher/store"
+	"usher/tenant"
+)
+
+func command() *cobra.Command {
+	var o options
+	serve := func(c *cobra.Command, _ []string) error {
+		if err := fromEnvironment(c); err != nil {
+			return err
+		}
+		if err := o.check(); err != nil {
+			return err
+		}
+		return run(c.Context(), o)
+	}
+	root := &cobra.Command{
+		Use: "usher", Short: "The multi-tenant gateway in front of live rooms",
+		Long:         "usher alone is usher serve: it starts the gateway, with an etcd of its own unless --etcd-endpoints names one.",
+		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs, RunE: serve,
+	}
+	o.flags(root.Flags())
+	child := &cobra.Command{Use: "serve", Short: "Start the gateway", Args: cobra.NoArgs, RunE: serve}
+	o.flags(child.Flags())
+	root.AddCommand(child, &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(c *cobra.Command, _ []string) {
+		fmt.Fprintln(c.OutOrStdout(), version())
+	}})
+	return root
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return "usher " + info.Main.Version + " " + info.GoVersion
+	}
+	return "usher"
+}
+
+const (
+	startTimeout = 2 * time.Minute // for the first list of a large log
+	headerWait   = 10 * time.Second
+	bodyWait     = 30 * time.Second
+	idleWait     = 2 * time.Minute
+)
+
+// run builds the house from the ground up, serves until the context ends, and takes it down again.
+func run(ctx context.Context, o options) (err error) {
+	format, err := observability.ParseLogFormat(o.LogFormat)
+	if err != nil {
+		return err
+	}
+	logger := observability.NewLogger(os.Stderr, format, slog.LevelInfo)
+
+	// The ports first: whoever starts a second one by mistake learns it before anything is touched.
+	api, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s (--listen): %w", o.Listen, cause(err))
+	}
+	defer func() { _ = api.Close() }() // closed by the server already, when it ran
+	ops, err := net.Listen("tcp", o.OpsListen)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s (--ops-listen): %w", o.OpsListen, cause(err))
+	}
+	defer func() { _ = ops.Close() }()
+
+	secrets, unlock, err := prepare(&o)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	etcd, err := openLog(ctx, o, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, etcd.Close()) }()
+
+	tables := append(append(tenant.Definitions(), rooms.Definitions()...), participants.Definitions()...)
+	log, err := store.Open(etcd, store.Options{Prefix: o.EtcdPrefix, MaxTxnOps: o.EtcdMaxTxnOps, Logger: logger}, tables...)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	starting, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := log.WaitReady(starting); err != nil {
+		return err
+	}
+	tenants := tenant.New(log, secrets.masterKeys, o.IssuerURL, time.Now)
+	if err := tenants.CheckMasterKeys(); err != nil {
+		return fmt.Errorf("the master key file %s is not the one this data was written with: %w", o.MasterKeyFile, err)
+	}
+	g := gateway.New(gateway.Options{
+		Log: log, Tenants: tenants, Rooms: rooms.New(log, time.Now), Participants: participants.New(log, tenants, time.Now),
+		OperatorKey: secrets.operatorKey, Logger: logger, MaxStaleness: o.MaxStaleness,
+	})
+	operations := gateway.NewOperations(log)
+	return serveBoth(ctx, o, logger, api, ops, g, operations, func() error { return welcome(ctx, o, secrets, tenants, api.Addr()) })
+}
+
+// serveBoth serves until the context ends: then not ready, no new connections, and what is in flight is answered.
+func serveBoth(ctx context.Context, o options, logger *slog.Logger, api, ops net.Listener, g http.Handler,
+	operations *gateway.Operations, ready func() error) error {
+	servers := []*http.Server{newServer(g, logger), newServer(operations, logger)}
+	running, ctx := errgroup.WithContext(ctx)
+	for i, listener := range []net.Listener{api, ops} {
+		running.Go(func() error {
+			if err := servers[i].Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve %s: %w", listener.Addr(), err)
+			}
+			return nil
+		})
+	}
+	running.Go(func() error {
+		<-ctx.Done()
+		operations.Drain()
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.DrainTimeout)
+		defer cancel()
+		return errors.Join(servers[0].Shutdown(drain), servers[1].Shutdown(drain))
+	})
+	running.Go(ready)
+	return running.Wait()
+}
+
+func newServer(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headerWait, ReadTimeout: bodyWait, IdleTimeout: idleWait, MaxHeaderBytes: 32 << 10,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+}
+
+func openLog(ctx context.Context, o options, logger *slog.Logger) (*store.Log, error) {
+	if len(o.EtcdEndpoints) == 0 {
+		return store.Embed(ctx, store.EmbedOptions{
+			Dir: o.inDataDir("etcd"), ListenClient: o.EtcdListen, MaxTxnOps: o.EtcdMaxTxnOps, Logger: logger,
+		})
+	}
+	config, err := etcdTLS(o)
+	if err != nil {
+		return nil, err
+	}
+	return store.Dial(ctx, store.DialOptions{
+		Endpoints: o.EtcdEndpoints, TLS: config, Username: o.EtcdUser, Password: o.EtcdPassword, Logger: logger,
+	})
+}
+
+// cause is the last error of the chain: what the operating system said, without how we got there.
+func cause(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}

@@ -1,0 +1,113 @@
+package gateway
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"usher"
+)
+
+// answer is what a handler gives back when all went well.
+type answer struct {
+	status int
+	body   any               // encoded as JSON; nil for none
+	header map[string]string // beyond the usual
+}
+
+func ok(body any) answer { return answer{status: http.StatusOK, body: body} }
+
+func created(location string, body any) answer {
+	return answer{status: http.StatusCreated, body: body, header: map[string]string{"Location": location}}
+}
+
+func noContent() answer { return answer{status: http.StatusNoContent} }
+
+func (a answer) with(name, value string) answer {
+	if a.header == nil {
+		a.header = make(map[string]string, 1)
+	}
+	a.header[name] = value
+	return a
+}
+
+func (a answer) write(g *Gateway, w http.ResponseWriter, c *call) {
+	// A write's answer shows what it wrote, so it is at least as new as that; a read's is as new as it was before it.
+	if c.Method != http.MethodGet && c.Method != http.MethodHead {
+		w.Header().Set("Usher-Revision", strconv.FormatInt(g.Log.Revision(), 10))
+	}
+	for name, value := range a.header {
+		w.Header().Set(name, value)
+	}
+	if a.body == nil {
+		w.WriteHeader(a.status)
+		return
+	}
+	body, isJSON := a.body.(jsontext.Value)
+	if !isJSON {
+		var err error
+		if body, err = json.Marshal(a.body, json.Deterministic(true)); err != nil {
+			g.fail(w, c, usher.Internal(err, "encode an answer"))
+			return
+		}
+	}
+	writeBody(w, a.status, "application/json", body)
+}
+
+// maxPage is how many entries a page may have, and has when nothing is said.
+const maxPage = 1000
+
+// page is which part of a list a request asks for.
+type page struct {
+	size  int
+	after string // the last id of the page before
+	pin   int64  // the revision that the list was begun at
+}
+
+// pageOf reads page_size and page_token.
+func pageOf(query url.Values) (page, error) {
+	p := page{size: maxPage}
+	if s := query.Get("page_size"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > maxPage {
+			return p, usher.Invalid(usher.FieldError{Field: "page_size", Message: "must be between 1 and 1000"})
+		}
+		p.size = n
+	}
+	token := query.Get("page_token")
+	if token == "" {
+		return p, nil
+	}
+	text, err := base64.RawURLEncoding.DecodeString(token)
+	pin, after, cut := strings.Cut(string(text), ".")
+	p.after = after
+	if err == nil {
+		p.pin, err = strconv.ParseInt(pin, 10, 64)
+	}
+	if err != nil || !cut || p.pin < 1 {
+		return p, usher.Invalid(usher.FieldError{Field: "page_token", Message: "is not one that next_page_token has given"})
+	}
+	return p, nil
+}
+
+// nextPage is the token of the page after the one that ends with last.
+func nextPage(pin int64, last string) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%s", pin, last))
+}
+
+// boolOf reads a query parameter that is true or false, and false when it is not there.
+func boolOf(query url.Values, name string) (bool, error) {
+	switch query.Get(name) {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	}
+	return false, usher.Invalid(usher.FieldError{Field: name, Message: "must be true or false"})
+}

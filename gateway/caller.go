@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"strings"
+
+	"usher"
+	"usher/participants"
+	"usher/rooms"
+	"usher/tenant"
+	"usher/tenant/token"
+)
+
+// access says who may take a route. The operator may take every one.
+type access struct {
+	anybody  bool
+	scope    tenant.Scope // that an API key needs; "" lets none in
+	byPath   bool         // the tenant is the one in the path, and an API key must be its own
+	tenantly bool         // the route is about one tenant's things: the operator has to say whose
+	seat     bool         // a participant's auth_token is let in, in its own room
+	grant    tenant.Grant // that the participant's role then needs; "" for none
+	own      bool         // its refresh_token is let in too, and both only for its own seat
+}
+
+func byAnybody() access              { return access{anybody: true} }
+func byOperator() access             { return access{} }
+func byKey(s tenant.Scope) access    { return access{scope: s, tenantly: true} }
+func ofTenant(s tenant.Scope) access { return access{scope: s, byPath: true} }
+
+func (a access) orSeat(g tenant.Grant) access {
+	a.seat, a.grant = true, g
+	return a
+}
+
+func (a access) orOwnSeat() access {
+	a.seat, a.own = true, true
+	return a
+}
+
+// caller is on whose behalf a call is made.
+type caller struct {
+	tenant   tenant.Tenant // zero for the operator on routes that are about no tenant
+	operator bool
+}
+
+// authorize finds out who calls and whether the route is for them.
+func (g *Gateway) authorize(c *call) error {
+	if c.route.access.anybody {
+		return nil
+	}
+	credential, err := credentialOf(c)
+	if err != nil {
+		return err
+	}
+	switch {
+	case g.isOperator(credential):
+		return g.authorizeOperator(c)
+	case tenant.IsAPIKey(credential):
+		return g.authorizeKey(c, credential)
+	case strings.Count(credential, ".") == 2:
+		return g.authorizeSeat(c, credential)
+	}
+	return usher.Errorf(usher.CodeUnauthenticated, "The credential is not one of ours.")
+}
+
+func credentialOf(c *call) (string, error) {
+	if key := c.Header.Get("X-API-Key"); key != "" {
+		return key, nil
+	}
+	scheme, credential, _ := strings.Cut(c.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || credential == "" {
+		return "", usher.Errorf(usher.CodeUnauthenticated, "Send an API key as X-API-Key, or a credential as Authorization: Bearer.")
+	}
+	return strings.TrimSpace(credential), nil
+}
+
+// isOperator compares digests, so that the time tells nothing of the key, its length included.
+func (g *Gateway) isOperator(credential string) bool {
+	want, got := sha256.Sum256([]byte(g.OperatorKey.Reveal())), sha256.Sum256([]byte(credential))
+	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
+}
+
+// tenantHeader names the tenant for which the operator calls a route that is about one tenant's things.
+const tenantHeader = "Usher-Tenant"
+
+func (g *Gateway) authorizeOperator(c *call) error {
+	c.caller.operator = true
+	if !c.route.access.tenantly {
+		return nil
+	}
+	id, ok := tenant.ParseID(c.Header.Get(tenantHeader))
+	if !ok {
+		return usher.Invalid(usher.FieldError{Field: tenantHeader, Message: "is required with the operator key: the id of the tenant that the call is for"})
+	}
+	owner, err := g.Tenants.Get(id)
+	c.caller.tenant = owner
+	return err
+}
+
+func (g *Gateway) authorizeKey(c *call, credential string) error {
+	secret, ok := tenant.ParseAPIKey(credential)
+	if !ok {
+		return usher.Errorf(usher.CodeUnauthenticated, "The API key is mistyped or cut off: its checksum does not match.")
+	}
+	key, owner, err := g.Tenants.Authenticate(secret)
+	if err != nil {
+		return err
+	}
+	c.caller.tenant = owner
+	if scope := c.route.access.scope; scope == "" {
+		return usher.Errorf(usher.CodeForbidden, "Only the operator may do this.")
+	} else if !key.Has(scope) {
+		return usher.Errorf(usher.CodeForbidden, "The API key lacks the scope %s.", scope)
+	}
+	if !c.route.access.byPath {
+		return nil
+	}
+	if id, err := c.segment("id"); err != nil || id != string(owner.ID) {
+		return errNoTenant()
+	}
+	return nil
+}
+
+func errNoTenant() error {
+	return usher.Errorf(usher.CodeTenantNotFound, "There is no tenant of this id.")
+}
+
+// authorizeSeat lets a participant's own token in. Whether the path's room exists makes no difference to a token of
+// another room.
+func (g *Gateway) authorizeSeat(c *call, credential string) error {
+	a := c.route.access
+	var (
+		who participants.Identity
+		err error
+	)
+	if a.own {
+		who, err = g.Participants.AuthenticateToRefresh(credential)
+	} else {
+		who, err = g.Participants.Authenticate(credential, token.AudienceAPI)
+	}
+	if err != nil {
+		return err
+	}
+	c.caller.tenant = who.Tenant
+	if !a.seat || (a.grant != "" && !who.Grants.Has(a.grant)) {
+		return usher.Errorf(usher.CodeForbidden, "A participant's token of this role may not do this.")
+	}
+	ref, err := c.room()
+	if err != nil {
+		return err
+	}
+	if room, err := g.Rooms.Get(who.Tenant.ID, ref); err != nil || room.ID != who.Room {
+		return usher.Errorf(usher.CodeForbidden, "The token is for another room.")
+	}
+	if pid, _ := c.segment("pid"); a.own && pid != string(who.Participant) {
+		return usher.Errorf(usher.CodeForbidden, "The token is for another participant.")
+	}
+	return nil
+}
+
+// room is the room that the path refers to.
+func (c *call) room() (rooms.Ref, error) {
+	s, err := c.segment("id")
+	if err != nil {
+		return rooms.Ref{}, err
+	}
+	ref, refused := rooms.ParseRef(s)
+	if refused != nil {
+		return rooms.Ref{}, refused
+	}
+	return ref, nil
+}
+
+// participant is the one that the path refers to.
+func (c *call) participant() (participants.ID, error) {
+	s, err := c.segment("pid")
+	if err != nil {
+		return "", err
+	}
+	id, ok := participants.ParseID(s)
+	if !ok {
+		return "", usher.Errorf(usher.CodeParticipantNotFound, "There is no participant of this id in this room.")
+	}
+	return id, nil
+}

@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"usher"
+)
+
+// maxBody is the largest body that is read, in bytes.
+const maxBody = 1 << 20
+
+// validated is a request that knows what is wrong with itself.
+type validated interface{ Validate() []usher.FieldError }
+
+// decode reads the body into a request and has it validate itself.
+func decode[T any, P interface {
+	*T
+	validated
+}](c *call) (T, error) {
+	var request T
+	body, err := readBody(c, "application/json")
+	if err == nil {
+		err = unmarshal(body, &request)
+	}
+	if err != nil {
+		return request, err
+	}
+	if problems := P(&request).Validate(); len(problems) > 0 {
+		return request, usher.Invalid(problems...)
+	}
+	return request, nil
+}
+
+// readBody reads a body of one of the media types.
+func readBody(c *call, mediaTypes ...string) ([]byte, error) {
+	if err := checkMediaType(c.Header.Get("Content-Type"), mediaTypes); err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(nil, c.Body, maxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, usher.Errorf(usher.CodeBodyTooLarge, "The body may have at most %d bytes.", maxBody)
+	}
+	if err != nil {
+		return nil, &usher.Error{Code: usher.CodeInvalidRequest, Detail: "The body could not be read.", Err: err}
+	}
+	if len(body) == 0 {
+		return nil, usher.Errorf(usher.CodeInvalidRequest, "The body is empty; it must be a JSON object.")
+	}
+	return body, nil
+}
+
+func checkMediaType(contentType string, allowed []string) error {
+	got, parameters, err := mime.ParseMediaType(contentType)
+	charset := strings.ToLower(parameters["charset"])
+	if err == nil && (charset == "" || charset == "utf-8") {
+		for _, want := range allowed {
+			if got == want {
+				return nil
+			}
+		}
+	}
+	return usher.Errorf(usher.CodeUnsupportedMediaType, "Send the body as Content-Type: %s.", strings.Join(allowed, " or "))
+}
+
+// unmarshal reads strict JSON: valid UTF-8, no member twice, none that is not known, names in their exact case.
+func unmarshal(body []byte, into any) error {
+	err := json.Unmarshal(body, into, json.RejectUnknownMembers(true))
+	if err == nil {
+		return nil
+	}
+	if wrong, ok := errors.AsType[*json.SemanticError](err); ok {
+		return usher.Invalid(usher.FieldError{Field: fieldName(wrong.JSONPointer), Message: complaint(wrong)})
+	}
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		if errors.Is(err, jsontext.ErrDuplicateName) {
+			return usher.Invalid(usher.FieldError{Field: fieldName(syntax.JSONPointer), Message: "is given twice"})
+		}
+		return usher.Errorf(usher.CodeInvalidRequest, "The body is not valid JSON, at byte %d.", syntax.ByteOffset)
+	}
+	return usher.Errorf(usher.CodeInvalidRequest, "The body is not valid JSON.")
+}
+
+// fieldName is a JSON pointer as a dotted path; the body itself is "body".
+func fieldName(pointer jsontext.Pointer) string {
+	name := strings.Join(pointerTokens(pointer), ".")
+	if name == "" {
+		return "body"
+	}
+	return name
+}
+
+func pointerTokens(pointer jsontext.Pointer) (tokens []string) {
+	for token := range pointer.Tokens() {
+		tokens = append(tokens, strings.ToValidUTF8(token, "\uFFFD"))
+	}
+	return tokens
+}
+
+// complaint says what a value should have been.
+func complaint(wrong *json.SemanticError) string {
+	if errors.Is(wrong, json.ErrUnknownName) {
+		return "is not a known field"
+	}
+	if wrong.GoType == nil {
+		return "is not valid"
+	}
+	if wrong.GoType == reflect.TypeFor[usher.Time]() {
+		return "must be an RFC 3339 time"
+	}
+	switch wrong.GoType.Kind() {
+	case reflect.String:
+		return "must be a string"
+	case reflect.Bool:
+		return "must be true or false"
+	case reflect.Slice, reflect.Array:
+		return "must be a list"
+	case reflect.Struct, reflect.Map:
+		return "must be an object"
+	case reflect.Int, reflect.Int64, reflect.Int32, reflect.Uint64:
+		return "must be an integer"
+	}
+	return fmt.Sprintf("must not be %s", wrong.JSONKind)
+}

@@ -1,0 +1,226 @@
+package gateway_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"usher/gateway"
+	"usher/participants"
+	"usher/rooms"
+	"usher/store"
+	"usher/tenant"
+	"usher/tenant/token"
+)
+
+// etcd is one real embedded server for all tests of the package; each test has its own prefix in it.
+var etcd *store.Log
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "usher-gateway-test")
+	if err != nil {
+		panic(err)
+	}
+	etcd, err = store.Embed(context.Background(), store.EmbedOptions{Dir: dir, Logger: quiet()})
+	if err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = etcd.Close()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// clock is a time that only the test moves.
+type clock struct{ offset atomic.Int64 }
+
+func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.offset.Load())) }
+func (c *clock) advance(d time.Duration) { c.offset.Add(int64(d)) }
+
+const operatorKey = "an-operator-key-for-tests"
+
+// house is a running gateway on real etcd, with a tenant.
+type house struct {
+	t      *testing.T
+	url    string
+	clock  *clock
+	tenant string
+	key    string // of the tenant
+	prefix string
+	master string // path of the master key file
+}
+
+var prefixes atomic.Int64
+
+// open starts a gateway on an empty part of the log and makes a tenant with the settings.
+func open(t *testing.T, config string) *house {
+	t.Helper()
+	h := &house{t: t, clock: &clock{}, prefix: fmt.Sprintf("/test-%d/", prefixes.Add(1)), master: filepath.Join(t.TempDir(), "master")}
+	if err := token.CreateMasterKeyFile(h.master); err != nil {
+		t.Fatal(err)
+	}
+	h.url = h.start()
+	h.tenant, h.key = h.newTenant(config)
+	return h
+}
+
+// second is another gateway on the same log, as another replica would be.
+func (h *house) second() *house {
+	other := *h
+	other.url = h.start()
+	return &other
+}
+
+func (h *house) start() string {
+	h.t.Helper()
+	tables := append(append(tenant.Definitions(), rooms.Definitions()...), participants.Definitions()...)
+	log, err := store.Open(etcd, store.Options{Prefix: h.prefix, Logger: quiet()}, tables...)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(log.Close)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := log.WaitReady(ctx); err != nil {
+		h.t.Fatal(err)
+	}
+	keys, err := token.LoadMasterKeys(h.master)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	tenants := tenant.New(log, keys, "https://usher.example", h.clock.now)
+	server := httptest.NewServer(gateway.New(gateway.Options{
+		Log: log, Tenants: tenants, Rooms: rooms.New(log, h.clock.now), Participants: participants.New(log, tenants, h.clock.now),
+		OperatorKey: tenant.OperatorKey(operatorKey), Logger: quiet(), RequestTimeout: time.Minute,
+	}))
+	h.t.Cleanup(server.Close)
+	return server.URL
+}
+
+// object is a JSON object as a test looks at it.
+type object = map[string]any
+
+type reply struct {
+	status int
+	header http.Header
+	body   object
+	raw    string
+}
+
+// send makes a request as the credential; body is sent as it is when it is a string, and as JSON otherwise.
+func (h *house) send(credential, method, path string, body any, headers ...string) reply {
+	h.t.Helper()
+	var content io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		content = strings.NewReader(b)
+	default:
+		encoded, err := json.Marshal(b)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		content = bytes.NewReader(encoded)
+	}
+	request, err := http.NewRequest(method, h.url+path, content)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if credential != "" {
+		request.Header.Set("Authorization", "Bearer "+credential)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	raw, err := io.ReadAll(response.Body)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	r := reply{status: response.StatusCode, header: response.Header, raw: string(raw)}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &r.body); err != nil {
+			h.t.Fatalf("%s %s: answer is not JSON: %s", method, path, raw)
+		}
+	}
+	if r.header.Get("Usher-Revision") == "" || r.header.Get("X-Request-ID") == "" {
+		h.t.Errorf("%s %s: no Usher-Revision or X-Request-ID in %v", method, path, r.header)
+	}
+	return r
+}
+
+// must is send with the tenant's key, for a request that has to be answered with the status.
+func (h *house) must(status int, method, path string, body any) object {
+	h.t.Helper()
+	r := h.send(h.key, method, path, body)
+	if r.status != status {
+		h.t.Fatalf("%s %s %v: %d, want %d: %s", method, path, body, r.status, status, r.raw)
+	}
+	return r.body
+}
+
+// refused is send for a request that has to be refused with the status and code.
+func (h *house) refused(credential string, status int, code, method, path string, body any, headers ...string) reply {
+	h.t.Helper()
+	r := h.send(credential, method, path, body, headers...)
+	if r.status != status || r.body["code"] != code {
+		h.t.Errorf("%s %s %v: %d %v, want %d %s: %s", method, path, body, r.status, r.body["code"], status, code, r.raw)
+	}
+	if r.header.Get("Content-Type") != "application/problem+json" || r.body["error"] != r.body["detail"] || r.body["request_id"] != r.header.Get("X-Request-ID") {
+		h.t.Errorf("%s %s: not a problem document of ours: %s", method, path, r.raw)
+	}
+	return r
+}
+
+func (h *house) newTenant(config string) (id, key string) {
+	h.t.Helper()
+	body := object{"name": "a school"}
+	if config != "" {
+		body["config"] = json.RawMessage(config)
+	}
+	r := h.send(operatorKey, "POST", "/api/v1/tenants", body)
+	if r.status != http.StatusCreated {
+		h.t.Fatalf("create a tenant: %d %s", r.status, r.raw)
+	}
+	return r.body["tenant"].(object)["id"].(string), r.body["api_key"].(string)
+}
+
+func (h *house) add(room string, body object) object {
+	h.t.Helper()
+	return h.must(http.StatusCreated, "POST", "/api/v1/rooms/"+room+"/participants", body)
+}
+
+func (h *house) list(room, query string) []any {
+	h.t.Helper()
+	return h.must(http.StatusOK, "GET", "/api/v1/rooms/"+room+"/participants"+query, nil)["participants"].([]any)
+}
+
+// together runs f n times at once and waits for all.
+func together(n int, f func(i int)) {
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { f(i) })
+	}
+	all.Wait()
+}

@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"usher"
+	"usher/participants"
+	"usher/rooms"
+	"usher/store"
+	"usher/tenant"
+)
+
+// Options configure a Gateway. All fields but the durations are required; a zero duration has its default.
+type Options struct {
+	Log          *store.Store
+	Tenants      *tenant.Service
+	Rooms        *rooms.Service
+	Participants *participants.Service
+	OperatorKey  tenant.Secret
+	Logger       *slog.Logger
+
+	MaxStaleness   time.Duration // how old the index may be and still answer; 10 min
+	RequestTimeout time.Duration // for one request, whatever it waits for; 15 s
+}
+
+// Gateway serves the API.
+type Gateway struct {
+	Options
+	router *mux.Router
+}
+
+// New makes a Gateway.
+func New(o Options) *Gateway {
+	if o.MaxStaleness == 0 {
+		o.MaxStaleness = 10 * time.Minute
+	}
+	if o.RequestTimeout == 0 {
+		o.RequestTimeout = 15 * time.Second
+	}
+	g := &Gateway{Options: o}
+	g.router = g.route()
+	return g
+}
+
+// call is one request on its way through the gateway.
+type call struct {
+	*http.Request
+	id     string // X-Request-ID
+	route  *route // nil until one is found
+	caller caller
+}
+
+type callKey struct{}
+
+// ServeHTTP takes a request through what every request goes through: its id, its deadline, its log line, and the safety
+// net that turns a panic into an answer.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	ctx, cancel := context.WithTimeout(r.Context(), g.RequestTimeout)
+	defer cancel()
+	c := &call{id: requestID(r.Header.Get("X-Request-ID"))}
+	c.Request = r.WithContext(context.WithValue(ctx, callKey{}, c))
+	answer := &recorder{ResponseWriter: w}
+	w.Header().Set("X-Request-ID", c.id)
+	w.Header().Set("Usher-Revision", strconv.FormatInt(g.Log.Revision(), 10))
+	var failure error
+	defer func() {
+		if p := recover(); p != nil {
+			failure = usher.Internal(fmt.Errorf("%v\n%s", p, debug.Stack()), "serve: panic")
+			writeProblem(answer, c, failure)
+		}
+		g.logRequest(c, answer, failure, time.Since(started))
+	}()
+	answer.failed = func(err error) { failure = err }
+	g.router.ServeHTTP(answer, c.Request)
+}
+
+// callOf is the call that the request belongs to.
+func callOf(r *http.Request) *call { return r.Context().Value(callKey{}).(*call) }
+
+const maxRequestID = 128
+
+// requestID is the caller's own id where it is fit for a header and a log line, and otherwise a new one.
+func requestID(given string) string {
+	for _, b := range []byte(given) {
+		if b <= ' ' || b >= 0x7f || b == '"' || b == '\\' {
+			given = ""
+			break
+		}
+	}
+	if given == "" || len(given) > maxRequestID {
+		return rand.Text()
+	}
+	return given
+}
+
+// logRequest writes the one line of a request. Only here does the cause of a failure come to light.
+func (g *Gateway) logRequest(c *call, answer *recorder, failure error, took time.Duration) {
+	level := slog.LevelInfo
+	attrs := []slog.Attr{
+		slog.String("request_id", c.id), slog.String("method", c.Method), slog.Int("status", answer.status),
+		slog.Duration("took", took),
+	}
+	if c.route != nil {
+		attrs = append(attrs, slog.String("route", c.route.path))
+	}
+	if c.caller.tenant.ID != "" {
+		attrs = append(attrs, slog.String("tenant", string(c.caller.tenant.ID)))
+	}
+	if failure != nil {
+		attrs = append(attrs, slog.String("code", string(usher.AsError(failure).Code)))
+	}
+	if answer.status >= http.StatusInternalServerError {
+		level = slog.LevelError
+		attrs = append(attrs, slog.Any("error", failure))
+	}
+	g.Logger.LogAttrs(c.Context(), level, "request", attrs...)
+}
+
+// recorder remembers the status that was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	failed func(error)
+}
+
+// WriteHeader notes the status.
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// admitState answers for the state of the index: none, stale and said to be, too stale, or older than the caller wants.
+func (g *Gateway) admitState(w http.ResponseWriter, c *call) error {
+	state, age := g.Log.State()
+	switch {
+	case state == store.Starting:
+		return &usher.Error{Code: usher.CodeUnavailable, RetryAfter: time.Second, Detail: "This replica is starting."}
+	case state == store.Stale && age > g.MaxStaleness:
+		return &usher.Error{Code: usher.CodeUnavailable, RetryAfter: 5 * time.Second,
+			Detail: fmt.Sprintf("This replica has not heard from the log for %s.", age.Round(time.Second))}
+	case state == store.Stale:
+		w.Header().Set("Usher-Stale", strconv.Itoa(int(age.Seconds())))
+	}
+	if wanted := c.Header.Get("Usher-Min-Revision"); wanted != "" {
+		revision, err := strconv.ParseInt(wanted, 10, 64)
+		if err != nil || revision < 0 {
+			return usher.Invalid(usher.FieldError{Field: "Usher-Min-Revision", Message: "must be a revision: a number that an Usher-Revision header has shown"})
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), minRevisionWait)
+		defer cancel()
+		if err := g.Log.WaitRevision(ctx, revision); err != nil {
+			return err
+		}
+	}
+	w.Header().Set("Usher-Revision", strconv.FormatInt(g.Log.Revision(), 10))
+	return nil
+}
+
+// minRevisionWait is how long a caller may wait for a revision that this replica has not seen (product §8).
+const minRevisionWait = 3 * time.Second

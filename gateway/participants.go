@@ -1,0 +1,231 @@
+package gateway
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"usher"
+	"usher/participants"
+	"usher/rooms"
+	"usher/tenant"
+)
+
+// addedParticipant is the answer to an add: the seed's fields, and a few again at the top for clients that read them there.
+type addedParticipant struct {
+	Participant          participants.Participant `json:"participant"`
+	ParticipantID        participants.ID          `json:"participant_id"`
+	Role                 string                   `json:"role"`
+	Room                 rooms.Room               `json:"room"`
+	RoomCreated          bool                     `json:"room_created"`
+	TenantConfig         jsontext.Value           `json:"tenant_config"`
+	AccessToken          string                   `json:"access_token"`
+	RefreshToken         string                   `json:"refresh_token"`
+	TokenType            string                   `json:"token_type"`
+	ExpiresIn            int                      `json:"expires_in"`
+	ExpiresAt            usher.Time               `json:"expires_at"`
+	AuthToken            string                   `json:"auth_token"`
+	ShouldStartRecording bool                     `json:"should_start_recording"`
+	RecordingDecision    rooms.Decision           `json:"recording_decision"`
+}
+
+const tokenType = "Bearer"
+
+func (g *Gateway) addParticipant(c *call) (answer, error) {
+	ref, err := c.room()
+	if err != nil {
+		return answer{}, err
+	}
+	request, err := decode[participants.NewParticipant](c)
+	if err != nil {
+		return answer{}, err
+	}
+	added, err := g.Participants.Add(c.Context(), c.caller.tenant.ID, ref, request)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{status: 201, body: addedParticipant{
+		Participant: added.Participant, ParticipantID: added.Participant.ID, Role: added.Participant.Role,
+		Room: added.Room, RoomCreated: added.RoomCreated, TenantConfig: added.Tenant.ClientConfig,
+		AccessToken: added.Tokens.Media, RefreshToken: added.Tokens.Refresh, AuthToken: added.Tokens.API,
+		TokenType: tokenType, ExpiresIn: int(added.Tokens.ExpiresIn.Seconds()), ExpiresAt: usher.At(added.Tokens.AccessExpiresAt),
+		ShouldStartRecording: added.Decision.Elected, RecordingDecision: added.Decision,
+	}}, nil
+}
+
+func (g *Gateway) listParticipants(c *call) (answer, error) {
+	ref, err := c.room()
+	if err != nil {
+		return answer{}, err
+	}
+	query := c.URL.Query()
+	page, err := pageOf(query)
+	if err != nil {
+		return answer{}, err
+	}
+	active, err := boolOf(query, "active")
+	if err != nil {
+		return answer{}, err
+	}
+	listed, err := g.Participants.List(c.Context(), c.caller.tenant.ID, ref, participants.Query{
+		Active: active, After: participants.ID(page.after), Pin: page.pin, Limit: page.size,
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(joinParticipants(listed)), nil
+}
+
+// joinParticipants writes a list from participants that are JSON already.
+func joinParticipants(p participants.Page) jsontext.Value {
+	size := 64
+	for _, encoded := range p.Participants {
+		size += len(encoded) + 1
+	}
+	list := bytes.NewBuffer(make([]byte, 0, size))
+	list.WriteString(`{"participants":[`)
+	for i, encoded := range p.Participants {
+		if i > 0 {
+			list.WriteByte(',')
+		}
+		list.Write(encoded)
+	}
+	list.WriteByte(']')
+	if p.More {
+		fmt.Fprintf(list, `,"next_page_token":%q`, nextPage(p.Pin, string(p.Last)))
+	}
+	list.WriteByte('}')
+	return list.Bytes()
+}
+
+func (g *Gateway) removeParticipant(c *call) (answer, error) {
+	ref, err := c.room()
+	if err != nil {
+		return answer{}, err
+	}
+	id, err := c.participant()
+	if err != nil {
+		return answer{}, err
+	}
+	return noContent(), g.Participants.Remove(c.Context(), c.caller.tenant.ID, ref, id)
+}
+
+// seatTokens is the answer to a refresh.
+type seatTokens struct {
+	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int    `json:"expires_in"`
+	AuthToken    string `json:"auth_token"`
+}
+
+func tokensOf(t tenant.Tokens) seatTokens {
+	return seatTokens{
+		AccessToken: t.Media, RefreshToken: t.Refresh, AuthToken: t.API, TokenType: tokenType, ExpiresIn: int(t.ExpiresIn.Seconds()),
+	}
+}
+
+func (g *Gateway) refreshTokens(c *call) (answer, error) {
+	ref, err := c.room()
+	if err != nil {
+		return answer{}, err
+	}
+	id, err := c.participant()
+	if err != nil {
+		return answer{}, err
+	}
+	tokens, err := g.Participants.Refresh(c.caller.tenant.ID, ref, id)
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(tokensOf(tokens)), nil
+}
+
+// bulkRequest is a bulk add. Each item is read by itself, so that one bad item fails alone.
+type bulkRequest struct {
+	Participants []jsontext.Value `json:"participants"`
+}
+
+// Validate checks the number of items.
+func (b *bulkRequest) Validate() []usher.FieldError {
+	if len(b.Participants) == 0 {
+		return []usher.FieldError{{Field: "participants", Message: "must list at least one participant"}}
+	}
+	return nil
+}
+
+// items reads the participants of the request, each with what is wrong with it.
+func (b *bulkRequest) items() []participants.BulkItem {
+	items := make([]participants.BulkItem, len(b.Participants))
+	for i, raw := range b.Participants {
+		if err := unmarshal(raw, &items[i].Request); err != nil {
+			items[i].Invalid = usher.AsError(err)
+		} else if problems := items[i].Request.Validate(); len(problems) > 0 {
+			items[i].Invalid = usher.Invalid(problems...)
+		}
+	}
+	return items
+}
+
+type bulkAnswer struct {
+	Results []any `json:"results"` // of bulkSuccess or bulkFailure, in the order of the request
+}
+
+type bulkSuccess struct {
+	ParticipantID participants.ID `json:"participant_id"`
+	Success       bool            `json:"success"`
+	Role          string          `json:"role"`
+	seatTokens
+	ShouldStartRecording bool `json:"should_start_recording"`
+}
+
+type bulkFailure struct {
+	Success bool               `json:"success"`
+	Error   string             `json:"error"`
+	Code    usher.Code         `json:"code"`
+	Errors  []usher.FieldError `json:"errors,omitempty"`
+}
+
+func (g *Gateway) addParticipants(c *call) (answer, error) {
+	ref, err := c.room()
+	if err != nil {
+		return answer{}, err
+	}
+	atomic, err := boolOf(c.URL.Query(), "atomic")
+	if err != nil {
+		return answer{}, err
+	}
+	request, err := decode[bulkRequest](c)
+	if err != nil {
+		return answer{}, err
+	}
+	if len(request.Participants) > participants.MaxBulk {
+		return answer{}, usher.Errorf(usher.CodeBulkTooLarge, "A bulk may add at most %d participants.", participants.MaxBulk).
+			With("limit", participants.MaxBulk)
+	}
+	add := g.Participants.AddMany
+	if atomic {
+		add = g.Participants.AddAll
+	}
+	results, err := add(c.Context(), c.caller.tenant.ID, ref, request.items())
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(bulkAnswerOf(results)), nil
+}
+
+func bulkAnswerOf(results []participants.BulkResult) bulkAnswer {
+	a := bulkAnswer{Results: make([]any, len(results))}
+	for i, r := range results {
+		if e := r.Refused; e != nil {
+			a.Results[i] = bulkFailure{Error: e.Message(), Code: e.Code, Errors: e.Fields}
+			continue
+		}
+		a.Results[i] = bulkSuccess{
+			ParticipantID: r.Participant.ID, Success: true, Role: r.Participant.Role, seatTokens: tokensOf(r.Tokens),
+			ShouldStartRecording: r.Decision.Elected,
+		}
+	}
+	return a
+}

@@ -1,0 +1,140 @@
+package gateway
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	"usher"
+	"usher/tenant"
+)
+
+// route is one line of the table: where, who, and what.
+type route struct {
+	method string
+	path   string
+	access access
+	handle func(*call) (answer, error)
+}
+
+// routes is the whole API.
+func (g *Gateway) routes() []route {
+	const (
+		room   = "/api/v1/rooms/{id}"
+		owner  = "/api/v1/tenants/{id}"
+		get    = http.MethodGet
+		post   = http.MethodPost
+		patch  = http.MethodPatch
+		remove = http.MethodDelete
+	)
+	return []route{
+		{post, room + "/participants", byKey(tenant.ParticipantsWrite), g.addParticipant},
+		{get, room + "/participants", byKey(tenant.ParticipantsRead).orSeat(""), g.listParticipants},
+		{post, room + "/participants/bulk", byKey(tenant.ParticipantsWrite), g.addParticipants},
+		{remove, room + "/participants/{pid}", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), g.removeParticipant},
+		{post, room + "/participants/{pid}/token", byKey(tenant.ParticipantsWrite).orOwnSeat(), g.refreshTokens},
+
+		{post, "/api/v1/rooms", byKey(tenant.RoomsWrite), g.createRoom},
+		{get, "/api/v1/rooms", byKey(tenant.RoomsRead), g.listRooms},
+		{get, room, byKey(tenant.RoomsRead).orSeat(""), g.getRoom},
+		{remove, room, byKey(tenant.RoomsWrite), g.deleteRoom},
+		{post, room + "/end", byKey(tenant.RoomsWrite).orSeat(tenant.GrantModerate), g.endRoom},
+		{post, room + "/recordings/start", byKey(tenant.RoomsWrite).orSeat(tenant.GrantRecord), g.startRecording},
+		{post, room + "/recordings/stop", byKey(tenant.RoomsWrite).orSeat(tenant.GrantRecord), g.stopRecording},
+
+		{post, "/api/v1/tenants", byOperator(), g.createTenant},
+		{get, "/api/v1/tenants", byOperator(), g.listTenants},
+		{get, owner, ofTenant(tenant.TenantRead), g.getTenant},
+		{patch, owner, ofTenant(tenant.TenantWrite), g.updateTenant},
+		{get, owner + "/config", ofTenant(tenant.TenantRead), g.getSettings},
+		{patch, owner + "/config", ofTenant(tenant.TenantWrite), g.patchSettings},
+		{get, owner + "/.well-known/jwks.json", byAnybody(), g.getJWKS},
+	}
+}
+
+// route builds the router from the table: one entry for each path, which knows its methods.
+func (g *Gateway) route() *mux.Router {
+	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	paths := make(map[string]map[string]*route)
+	var order []string
+	for _, r := range g.routes() {
+		if paths[r.path] == nil {
+			paths[r.path] = make(map[string]*route)
+			order = append(order, r.path)
+		}
+		paths[r.path][r.method] = &r
+	}
+	for _, path := range order { // the table's: "bulk" before "{pid}"
+		router.Handle(path, g.serve(paths[path]))
+	}
+	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.fail(w, callOf(r), usher.Errorf(usher.CodeNotFound, "There is nothing at this path."))
+	})
+	return router
+}
+
+// serve takes a request through what every route needs: the method, the state of the index, the credential, the handler.
+func (g *Gateway) serve(methods map[string]*route) http.Handler {
+	allow := allowed(methods)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := callOf(r)
+		c.Request = r // with the router's variables
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		c.route = methods[method]
+		if c.route == nil {
+			w.Header().Set("Allow", allow)
+			g.fail(w, c, usher.Errorf(usher.CodeMethodNotAllowed, "Use %s here.", allow))
+			return
+		}
+		a, err := g.answer(w, c)
+		if err != nil {
+			g.fail(w, c, err)
+			return
+		}
+		a.write(g, w, c)
+	})
+}
+
+func (g *Gateway) answer(w http.ResponseWriter, c *call) (answer, error) {
+	if err := g.admitState(w, c); err != nil {
+		return answer{}, err
+	}
+	if err := g.authorize(c); err != nil {
+		return answer{}, err
+	}
+	return c.route.handle(c)
+}
+
+func (g *Gateway) fail(w http.ResponseWriter, c *call, err error) {
+	if r, ok := w.(*recorder); ok {
+		r.failed(err)
+	}
+	writeProblem(w, c, err)
+}
+
+func allowed(methods map[string]*route) string {
+	var names []string
+	for name := range methods {
+		names = append(names, name)
+		if name == http.MethodGet {
+			names = append(names, http.MethodHead)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// segment is a variable of the path, unescaped: a name may hold spaces, Unicode and slashes.
+func (c *call) segment(name string) (string, error) {
+	s, err := url.PathUnescape(mux.Vars(c.Request)[name])
+	if err != nil {
+		return "", usher.Invalid(usher.FieldError{Field: name, Message: "is not properly escaped"})
+	}
+	return s, nil
+}

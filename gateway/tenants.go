@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"github.com/go-json-experiment/json/jsontext"
+
+	"usher"
+	"usher/tenant"
+)
+
+type tenantView struct {
+	ID        tenant.ID      `json:"id"`
+	Name      string         `json:"name"`
+	Status    tenant.Status  `json:"status"`
+	Config    jsontext.Value `json:"config"`
+	CreatedAt usher.Time     `json:"created_at"`
+}
+
+func viewOf(t tenant.Tenant) tenantView {
+	return tenantView{ID: t.ID, Name: t.Name, Status: t.Status, Config: t.Document, CreatedAt: t.CreatedAt}
+}
+
+type createdTenant struct {
+	Tenant tenantView `json:"tenant"`
+	APIKey string     `json:"api_key"`
+}
+
+func (g *Gateway) createTenant(c *call) (answer, error) {
+	request, err := decode[tenant.NewTenant](c)
+	if err != nil {
+		return answer{}, err
+	}
+	t, key, err := g.Tenants.Create(c.Context(), request)
+	if err != nil {
+		return answer{}, err
+	}
+	return created("/api/v1/tenants/"+string(t.ID), createdTenant{Tenant: viewOf(t), APIKey: key.Reveal()}), nil
+}
+
+type tenantList struct {
+	Tenants       []tenantView `json:"tenants"`
+	NextPageToken string       `json:"next_page_token,omitzero"`
+}
+
+func (g *Gateway) listTenants(c *call) (answer, error) {
+	page, err := pageOf(c.URL.Query())
+	if err != nil {
+		return answer{}, err
+	}
+	tenants, more, pin := g.Tenants.List(tenant.ID(page.after), page.pin, page.size)
+	list := tenantList{Tenants: make([]tenantView, len(tenants))}
+	for i, t := range tenants {
+		list.Tenants[i] = viewOf(t)
+	}
+	if more {
+		list.NextPageToken = nextPage(pin, string(tenants[len(tenants)-1].ID))
+	}
+	return ok(list), nil
+}
+
+// pathTenant is the tenant that the path names.
+func (c *call) pathTenant() (tenant.ID, error) {
+	s, err := c.segment("id")
+	if err != nil {
+		return "", err
+	}
+	id, known := tenant.ParseID(s)
+	if !known {
+		return "", errNoTenant()
+	}
+	return id, nil
+}
+
+func (g *Gateway) getTenant(c *call) (answer, error) {
+	id, err := c.pathTenant()
+	if err != nil {
+		return answer{}, err
+	}
+	t, err := g.Tenants.Get(id)
+	return ok(viewOf(t)), err
+}
+
+func (g *Gateway) updateTenant(c *call) (answer, error) {
+	id, err := c.pathTenant()
+	if err != nil {
+		return answer{}, err
+	}
+	request, err := decode[tenant.Update](c)
+	if err != nil {
+		return answer{}, err
+	}
+	t, err := g.Tenants.Update(c.Context(), id, request)
+	return ok(viewOf(t)), err
+}
+
+func (g *Gateway) getSettings(c *call) (answer, error) {
+	id, err := c.pathTenant()
+	if err != nil {
+		return answer{}, err
+	}
+	t, err := g.Tenants.Get(id)
+	return settingsOf(t), err
+}
+
+func (g *Gateway) patchSettings(c *call) (answer, error) {
+	id, err := c.pathTenant()
+	if err != nil {
+		return answer{}, err
+	}
+	patch, err := readBody(c, "application/merge-patch+json", "application/json")
+	if err != nil {
+		return answer{}, err
+	}
+	t, err := g.Tenants.PatchSettings(c.Context(), id, patch, c.Header.Get("If-Match"))
+	return settingsOf(t), err
+}
+
+func settingsOf(t tenant.Tenant) answer { return ok(jsontext.Value(t.Document)).with("ETag", t.ETag) }
+
+// jwksLifetime is for how long a verifier may keep the keys.
+const jwksLifetime = "public, max-age=300"
+
+func (g *Gateway) getJWKS(c *call) (answer, error) {
+	id, err := c.pathTenant()
+	if err != nil {
+		return answer{}, err
+	}
+	keys, err := g.Tenants.JWKS(id)
+	return ok(jsontext.Value(keys)).with("Cache-Control", jwksLifetime), err
+}

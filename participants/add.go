@@ -1,0 +1,202 @@
+package participants
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"usher"
+	"usher/rooms"
+	"usher/store"
+	"usher/tenant"
+)
+
+// Added is a seat taken, and all that its participant needs.
+type Added struct {
+	Participant Participant
+	Room        rooms.Room // as it is after this joining
+	RoomCreated bool       // by this joining
+	Tenant      tenant.Tenant
+	Tokens      tenant.Tokens
+	Decision    rooms.Decision // about recording
+}
+
+// Add seats a participant in the room, which it creates where the tenant allows early joins. It answers when the seat is
+// in the log and this replica shows it.
+func (s *Service) Add(ctx context.Context, t tenant.ID, ref rooms.Ref, n NewParticipant) (Added, error) {
+	a, err := s.seat(ctx, t, ref, []NewParticipant{n}, func(a *admission) error {
+		if refused := a.seats[0].refused; refused != nil {
+			return refused
+		}
+		return nil
+	})
+	if err != nil {
+		return Added{}, err
+	}
+	seat := a.seats[0]
+	return Added{
+		Participant: seat.participant, Room: a.room, RoomCreated: a.created, Tenant: a.tenant,
+		Tokens: seat.tokens, Decision: seat.decision,
+	}, nil
+}
+
+// admission is what was decided about requests for seats in one room.
+type admission struct {
+	tenant  tenant.Tenant
+	room    rooms.Room
+	created bool
+	seats   []seat // one for each request
+}
+
+type seat struct {
+	refused     *usher.Error
+	participant Participant
+	decision    rooms.Decision
+	tokens      tenant.Tokens // signed while the commit is in flight
+}
+
+// seat takes the requests through the log as one change. acceptable looks at what was decided, and its error refuses
+// all of it.
+func (s *Service) seat(ctx context.Context, t tenant.ID, ref rooms.Ref, requests []NewParticipant, acceptable func(*admission) error) (*admission, error) {
+	var signing error
+	a, err := store.Commit(ctx, s.log, store.Change[*admission]{
+		Aggregates: func(snapshot *store.Snapshot) []store.Key { return rooms.EnterAggregates(snapshot, t, ref) },
+		Decide: func(tx *store.Tx) (*admission, error) {
+			a, err := s.admit(tx, t, ref, requests)
+			if err != nil {
+				return nil, err
+			}
+			return a, acceptable(a)
+		},
+		Meanwhile: func(a *admission) { signing = s.signAll(a) },
+	})
+	if err == nil {
+		err = signing
+	}
+	return a, err
+}
+
+// admit decides the requests in the transaction and writes what follows.
+func (s *Service) admit(tx *store.Tx, t tenant.ID, ref rooms.Ref, requests []NewParticipant) (*admission, error) {
+	owner, err := tenant.Find(tx, t)
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	before, drafted, err := rooms.Enter(tx, t, ref, owner.Settings, now)
+	if err != nil {
+		return nil, err
+	}
+	joins := make([]rooms.Join, len(requests))
+	for i, n := range requests {
+		joins[i] = rooms.Join{ExternalUserID: n.ExternalUserID, Role: n.Role, Random: rand.Uint64()}
+	}
+	room, verdicts := rooms.Admit(before, owner.Settings, seatedIn(tx, t, before.ID), joins, now)
+	a := &admission{tenant: owner, room: room, seats: make([]seat, len(requests))}
+	seated := false
+	for i, v := range verdicts {
+		if a.seats[i], err = keep(tx, t, room.ID, requests[i], v, now); err != nil {
+			return nil, err
+		}
+		seated = seated || v.Refused == nil && !v.Existing
+	}
+	if seated || room.Recording != before.Recording {
+		rooms.Keep(tx, t, room, drafted)
+		a.created = drafted
+	}
+	return a, nil
+}
+
+// keep writes what a verdict says about seats: the new one, and those it replaces.
+func keep(tx *store.Tx, t tenant.ID, room rooms.ID, n NewParticipant, v rooms.Verdict, now time.Time) (seat, error) {
+	given := seat{refused: v.Refused, decision: v.Decision}
+	if v.Refused != nil {
+		return given, nil
+	}
+	for _, id := range v.Replaced {
+		if err := leave(tx, t, room, id, Replaced, now); err != nil {
+			return given, err
+		}
+	}
+	if v.Existing {
+		row, err := find(tx, t, room, v.Seat.ID)
+		if err == nil {
+			given.participant, err = row.Value.participant()
+		}
+		return given, err
+	}
+	given.participant = Participant{
+		ID: v.Seat.ID, RoomID: room, DisplayName: n.DisplayName, ExternalUserID: n.ExternalUserID,
+		Role: v.Seat.Role, Metadata: n.Metadata, JoinedAt: v.JoinedAt,
+	}
+	return given, put(tx, t, given.participant)
+}
+
+func put(tx *store.Tx, t tenant.ID, p Participant) error {
+	record, err := recordOf(p)
+	if err == nil {
+		Participants.Put(tx, path(t, p.RoomID, p.ID), record)
+	}
+	return err
+}
+
+// leave writes that the participant has left.
+func leave(tx *store.Tx, t tenant.ID, room rooms.ID, id ID, reason LeaveReason, now time.Time) error {
+	row, err := find(tx, t, room, id)
+	if err != nil {
+		return err
+	}
+	p, err := row.Value.participant()
+	if err != nil {
+		return err
+	}
+	return put(tx, t, p.left(reason, usher.At(now)))
+}
+
+// seatedIn answers which active seats a user has in the room, for rooms.Admit. The room's users are gathered once for
+// all decisions that share the snapshot; the index keeps no second order of participants for it, since that would double
+// what a participant costs in memory, and most tenants never ask (policy allow).
+func seatedIn(tx *store.Tx, t tenant.ID, room rooms.ID) func(user string) []rooms.Seat {
+	prefix := path(t, room, "")
+	return func(user string) []rooms.Seat {
+		users := tx.Memo(prefix, func(snapshot *store.Snapshot) any { return usersIn(snapshot, prefix) }).(map[string][]string)
+		paths := slices.Clone(users[user])
+		for row := range Participants.Pending(tx, prefix) {
+			if row.Value.ExternalUserID == user && !slices.Contains(paths, row.Path) {
+				paths = append(paths, row.Path)
+			}
+		}
+		slices.Sort(paths)
+		var seats []rooms.Seat
+		for _, p := range paths {
+			if row, ok := Participants.Get(tx, p); ok && !row.Value.Left {
+				if participant, err := row.Value.participant(); err == nil {
+					seats = append(seats, rooms.Seat{ID: participant.ID, Role: participant.Role})
+				}
+			}
+		}
+		return seats
+	}
+}
+
+// usersIn lists the paths of the active participants of each user.
+func usersIn(snapshot *store.Snapshot, prefix string) map[string][]string {
+	users := make(map[string][]string)
+	for row := range Participants.Scan(snapshot, prefix, "") {
+		if user := row.Value.ExternalUserID; user != "" && !row.Value.Left {
+			users[user] = append(users[user], row.Path)
+		}
+	}
+	return users
+}
+
+// signAll makes the tokens of all who were seated.
+func (s *Service) signAll(a *admission) (err error) {
+	for i := range a.seats {
+		if a.seats[i].refused == nil && err == nil {
+			a.seats[i].tokens, err = s.sign(a.tenant, a.room, a.seats[i].participant)
+		}
+	}
+	return err
+}

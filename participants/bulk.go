@@ -1,0 +1,131 @@
+package participants
+
+import (
+	"context"
+
+	"usher"
+	"usher/rooms"
+	"usher/tenant"
+)
+
+// MaxBulk is how many participants one bulk request may add.
+const MaxBulk = 1000
+
+// reservedOps is how much of a transaction a bulk leaves for what is not a new participant: the room, its name, the
+// tenant's count, compares, and what a replaced seat takes.
+const reservedOps = 28
+
+// BulkItem is one request of many: either the request, or what is wrong with it.
+type BulkItem struct {
+	Request NewParticipant
+	Invalid *usher.Error
+}
+
+// BulkResult is what became of one of many requests.
+type BulkResult struct {
+	Refused     *usher.Error // everything else is then zero
+	Participant Participant
+	Tokens      tenant.Tokens
+	Decision    rooms.Decision
+}
+
+// MaxAtomic is how many participants an atomic bulk may add: what one transaction of the log holds.
+func (s *Service) MaxAtomic() int { return max(1, s.log.MaxTxnOps()-reservedOps) }
+
+// AddMany seats participants as if they had joined one after the other, and answers for each. What concerns the room and
+// not an item (no such room, for one) is the error, as it would be Add's. One transaction holds MaxAtomic of them; if the
+// log fails after some transactions, the rest are refused with its error.
+func (s *Service) AddMany(ctx context.Context, t tenant.ID, ref rooms.Ref, items []BulkItem) ([]BulkResult, error) {
+	results, requests, places := sift(items)
+	for done, step := 0, s.MaxAtomic(); done < len(requests); {
+		step = min(step, len(requests)-done)
+		a, err := s.seat(ctx, t, ref, requests[done:done+step], func(*admission) error { return nil })
+		switch {
+		case usher.HasCode(err, usher.CodeBulkTooLarge) && step > 1:
+			step /= 2 // replaced seats take room in the transaction too
+			continue
+		case err != nil && done == 0:
+			return nil, err
+		case err != nil:
+			refuse(results, places[done:], usher.AsError(err))
+			return results, nil
+		}
+		fill(results, places[done:], a)
+		done += step
+	}
+	return results, nil
+}
+
+// AddAll seats all of the participants or none, in one transaction. The error of a refusal carries what became of every
+// item as the member "results" of its problem document.
+func (s *Service) AddAll(ctx context.Context, t tenant.ID, ref rooms.Ref, items []BulkItem) ([]BulkResult, error) {
+	if limit := s.MaxAtomic(); len(items) > limit {
+		return nil, usher.Errorf(usher.CodeBulkTooLarge, "An atomic bulk may add at most %d participants.", limit).With("limit", limit)
+	}
+	results, requests, places := sift(items)
+	if err := verdictOnAll(results); err != nil {
+		return nil, err
+	}
+	a, err := s.seat(ctx, t, ref, requests, func(a *admission) error {
+		verdicts := make([]BulkResult, len(items))
+		fill(verdicts, places, a)
+		return verdictOnAll(verdicts)
+	})
+	if err != nil {
+		return nil, err
+	}
+	fill(results, places, a)
+	return results, nil
+}
+
+// sift separates the items that can be decided from those that are invalid by themselves, and keeps their places.
+func sift(items []BulkItem) (results []BulkResult, requests []NewParticipant, places []int) {
+	results = make([]BulkResult, len(items))
+	for i, item := range items {
+		if item.Invalid != nil {
+			results[i].Refused = item.Invalid
+			continue
+		}
+		requests = append(requests, item.Request)
+		places = append(places, i)
+	}
+	return results, requests, places
+}
+
+func fill(results []BulkResult, places []int, a *admission) {
+	for i, seat := range a.seats {
+		results[places[i]] = BulkResult{Refused: seat.refused, Participant: seat.participant, Tokens: seat.tokens, Decision: seat.decision}
+	}
+}
+
+func refuse(results []BulkResult, places []int, err *usher.Error) {
+	for _, place := range places {
+		results[place].Refused = err
+	}
+}
+
+// ItemVerdict is one entry of the member "results" of a refused atomic bulk.
+type ItemVerdict struct {
+	Success bool       `json:"success"` // always false: nobody was added
+	Error   string     `json:"error"`
+	Code    usher.Code `json:"code,omitzero"` // of what is wrong with the item; none for an item that would have been added
+}
+
+// verdictOnAll is the refusal of all when one is refused: the first one's code, and every item's verdict.
+func verdictOnAll(results []BulkResult) error {
+	var first *usher.Error
+	verdicts := make([]ItemVerdict, len(results))
+	for i, r := range results {
+		verdicts[i] = ItemVerdict{Error: "not added, because another item was refused"}
+		if r.Refused != nil {
+			verdicts[i] = ItemVerdict{Error: r.Refused.Message(), Code: r.Refused.Code}
+			if first == nil {
+				first = r.Refused
+			}
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return usher.Errorf(first.Code, "Nobody was added: %s", first.Message()).With("results", verdicts)
+}

@@ -1,0 +1,104 @@
+package participants
+
+import (
+	"bytes"
+	"context"
+
+	"usher"
+	"usher/rooms"
+	"usher/store"
+	"usher/tenant"
+)
+
+// Query selects participants for a list.
+type Query struct {
+	Active bool  // only those in the room now
+	After  ID    // only those who joined after this one; "" from the first
+	Pin    int64 // the revision at which the list was begun; 0 begins one
+	Limit  int
+}
+
+// Page is a part of a list.
+type Page struct {
+	Participants [][]byte // each as JSON
+	Last         ID       // the last of them
+	More         bool     // there are more after the last
+	Pin          int64    // the revision that all pages of this list show
+}
+
+// List gives a room's participants in the order of joining, as they were at the revision at which the list was begun.
+//
+// No old state is kept for it. Ids grow with the commits of a room and a participant changes only once, by leaving; so
+// what was true at the pin follows from the newest state: who was created later was not there, and who left later was
+// still active.
+func (s *Service) List(ctx context.Context, t tenant.ID, ref rooms.Ref, q Query) (Page, error) {
+	if err := s.log.WaitRevision(ctx, q.Pin); err != nil {
+		return Page{}, err
+	}
+	snapshot := s.log.Snapshot()
+	if q.Pin == 0 {
+		q.Pin = snapshot.Revision()
+	}
+	room, err := rooms.Find(snapshot, t, ref)
+	if err != nil {
+		return Page{}, err
+	}
+	ending := endingOf(snapshot, t, room, q.Pin)
+	page := Page{Participants: make([][]byte, 0, min(q.Limit, room.ParticipantCount)), Pin: q.Pin}
+	after := ""
+	if q.After != "" {
+		after = path(t, room.ID, q.After)
+	}
+	prefix := path(t, room.ID, "")
+	for row := range Participants.Scan(snapshot, prefix, after) {
+		if row.Created > q.Pin {
+			break // and so are all that follow
+		}
+		encoded, active, err := asOf(row, q.Pin, ending)
+		if err != nil {
+			return Page{}, err
+		}
+		if q.Active && !active {
+			continue
+		}
+		if len(page.Participants) == q.Limit {
+			page.More = true
+			break
+		}
+		page.Participants = append(page.Participants, encoded)
+		page.Last = ID(row.Path[len(prefix):])
+	}
+	return page, nil
+}
+
+// endingOf is how a participant of the room reads on whom the room has ended by the pin: the end of its JSON. It is nil
+// for a room that had not. An ended room is never written again, so its last revision is that of its end.
+func endingOf(snapshot *store.Snapshot, t tenant.ID, room rooms.Room, pin int64) []byte {
+	row, ok := rooms.Rooms.Get(snapshot, rooms.Path(t, room.ID))
+	if !ok || room.Status != rooms.Ended || row.Modified > pin {
+		return nil
+	}
+	ending := append([]byte(`,"left_at":"`), must(room.EndedAt.MarshalText())...)
+	return append(ending, `","leave_reason":"room_ended"}`...)
+}
+
+// must is for the marshalling of a time, which cannot fail.
+func must(b []byte, _ error) []byte { return b }
+
+// asOf is the participant's JSON as it was at the pin, and whether it was active then.
+func asOf(row *store.Row[Record], pin int64, ending []byte) (encoded []byte, active bool, err error) {
+	switch {
+	case row.Value.Left && row.Modified > pin:
+		p, err := row.Value.participant()
+		if err != nil {
+			return nil, false, err
+		}
+		record, err := recordOf(p.left("", usher.Time{}))
+		return record.JSON, true, err
+	case row.Value.Left:
+		return row.Value.JSON, false, nil
+	case ending != nil:
+		return append(bytes.TrimSuffix(bytes.Clone(row.Value.JSON), []byte("}")), ending...), false, nil
+	}
+	return row.Value.JSON, true, nil
+}

@@ -1,0 +1,136 @@
+package participants
+
+import (
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"usher"
+	"usher/rooms"
+	"usher/store"
+	"usher/tenant"
+)
+
+// ID names a participant: a TypeID, "p_" and 26 characters. It is the id of its seat.
+type ID = rooms.SeatID
+
+// ParseID reads a participant's id and says whether s is one.
+func ParseID(s string) (ID, bool) { return rooms.ParseSeatID(s) }
+
+// LeaveReason says why a participant is no longer in its room.
+type LeaveReason string
+
+// The reasons.
+const (
+	Removed   LeaveReason = "removed"    // somebody with the right to do so took it out
+	Replaced  LeaveReason = "replaced"   // the same user took another seat, by the policy replace
+	RoomEnded LeaveReason = "room_ended" // the room ended under it
+)
+
+// Participant is somebody's seat in a room. It belongs to exactly one room, and changes once: when it leaves.
+type Participant struct {
+	ID             ID             `json:"id"`
+	RoomID         rooms.ID       `json:"room_id"`
+	DisplayName    string         `json:"display_name"`
+	ExternalUserID string         `json:"external_user_id,omitzero"`
+	Role           string         `json:"role"`
+	Metadata       jsontext.Value `json:"metadata,omitzero"`
+	JoinedAt       usher.Time     `json:"joined_at"`
+	LeftAt         usher.Time     `json:"left_at,omitzero"`
+	LeaveReason    LeaveReason    `json:"leave_reason,omitzero"`
+}
+
+// left is the participant after it has left.
+func (p Participant) left(reason LeaveReason, at usher.Time) Participant {
+	p.LeftAt, p.LeaveReason = at, reason
+	return p
+}
+
+// Record is a participant as the index holds it: its JSON, and the little of it that is asked for without reading it.
+type Record struct {
+	JSON           []byte
+	ExternalUserID string
+	Left           bool
+}
+
+// participant reads the record.
+func (r Record) participant() (Participant, error) {
+	var p Participant
+	if err := json.Unmarshal(r.JSON, &p); err != nil {
+		return p, usher.Internal(err, "read a participant")
+	}
+	return p, nil
+}
+
+func recordOf(p Participant) (Record, error) {
+	encoded, err := json.Marshal(p)
+	if err != nil {
+		return Record{}, usher.Internal(err, "write participant %s", p.ID)
+	}
+	return Record{JSON: encoded, ExternalUserID: p.ExternalUserID, Left: !p.LeftAt.IsZero()}, nil
+}
+
+// Participants is the table of participants: {tenant}/{room}/{participant}.
+var Participants = store.Table[Record]{
+	Name: rooms.SeatsTable,
+	Decode: func(_ string, value []byte) (Record, error) {
+		var p Participant
+		if err := json.Unmarshal(value, &p); err != nil {
+			return Record{}, err
+		}
+		// Cloned, so that the row does not keep the whole decoded participant alive by one of its strings.
+		return Record{JSON: value, ExternalUserID: strings.Clone(p.ExternalUserID), Left: !p.LeftAt.IsZero()}, nil
+	},
+	Encode: func(r Record) ([]byte, error) { return r.JSON, nil },
+}
+
+// Definitions are the tables of this package.
+func Definitions() []store.Definition { return []store.Definition{Participants} }
+
+// path is where a participant lies; an empty id gives the prefix of all in the room.
+func path(t tenant.ID, room rooms.ID, id ID) string { return rooms.Path(t, room) + "/" + string(id) }
+
+// find looks a participant up inside its room, and nowhere else.
+func find(r store.Reader, t tenant.ID, room rooms.ID, id ID) (*store.Row[Record], error) {
+	row, ok := Participants.Get(r, path(t, room, id))
+	if !ok {
+		return nil, usher.Errorf(usher.CodeParticipantNotFound, "There is no participant of this id in this room.")
+	}
+	return row, nil
+}
+
+// NewParticipant is the request for a seat.
+type NewParticipant struct {
+	DisplayName    string         `json:"display_name"`
+	ExternalUserID string         `json:"external_user_id"`
+	Role           string         `json:"role"`
+	Metadata       jsontext.Value `json:"metadata"`
+}
+
+// Bounds of what a caller may send, in characters.
+const (
+	maxDisplayName    = 200
+	maxExternalUserID = 255
+	maxRole           = 32
+)
+
+// Validate cleans the request and lists what is wrong with it. Whether the role is one of the tenant's is decided later,
+// with the settings.
+func (n *NewParticipant) Validate() (problems []usher.FieldError) {
+	note := func(field, problem string) {
+		if problem != "" {
+			problems = append(problems, usher.FieldError{Field: field, Message: problem})
+		}
+	}
+	n.DisplayName = strings.TrimSpace(n.DisplayName)
+	note("display_name", usher.CheckText(n.DisplayName, maxDisplayName))
+	if n.ExternalUserID != "" {
+		note("external_user_id", usher.CheckText(n.ExternalUserID, maxExternalUserID))
+	}
+	if n.Role != "" {
+		note("role", usher.CheckText(n.Role, maxRole))
+	}
+	note("metadata", rooms.CheckMetadata(n.Metadata))
+	return problems
+}

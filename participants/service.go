@@ -1,0 +1,92 @@
+package participants
+
+import (
+	"time"
+
+	"usher"
+	"usher/rooms"
+	"usher/store"
+	"usher/tenant"
+	"usher/tenant/token"
+)
+
+// Service seats participants. It is safe for concurrent use.
+type Service struct {
+	log     *store.Store
+	tenants *tenant.Service
+	now     func() time.Time
+}
+
+// New makes a Service on the log.
+func New(log *store.Store, tenants *tenant.Service, now func() time.Time) *Service {
+	return &Service{log: log, tenants: tenants, now: now}
+}
+
+// sign makes the tokens of a participant.
+func (s *Service) sign(owner tenant.Tenant, room rooms.Room, p Participant) (tenant.Tokens, error) {
+	return s.tenants.SignSeat(s.log.Snapshot(), owner, tenant.Seat{
+		Participant: string(p.ID), RoomID: string(room.ID), RoomName: room.Name,
+		Name: p.DisplayName, ExternalUserID: p.ExternalUserID, Role: p.Role,
+	})
+}
+
+// Identity is who a participant's token speaks for.
+type Identity struct {
+	Tenant      tenant.Tenant
+	Room        rooms.ID
+	Participant ID
+	Role        string
+	Grants      tenant.Grants // of the role, by the tenant's settings as they are now
+}
+
+// Authenticate finds out whom a token speaks for. It must be one of the audiences', genuine, and its participant still
+// active. A removed participant's token is refused with a code of its own.
+func (s *Service) Authenticate(compact string, audiences ...token.Audience) (Identity, error) {
+	who, reason, err := s.identify(compact, audiences)
+	if err == nil && reason != "" {
+		return Identity{}, usher.Errorf(usher.CodeInvalidToken, "The token's participant is no longer in the room (%s).", reason)
+	}
+	return who, err
+}
+
+// AuthenticateToRefresh is Authenticate for the route that refreshes tokens, where a participant that has left without
+// being removed is told so by Refresh itself.
+func (s *Service) AuthenticateToRefresh(compact string) (Identity, error) {
+	who, _, err := s.identify(compact, []token.Audience{token.AudienceAPI, token.AudienceRefresh})
+	return who, err
+}
+
+// identify says whose the token is and, when its participant is not active any more, why; removed is an error.
+func (s *Service) identify(compact string, audiences []token.Audience) (Identity, LeaveReason, error) {
+	claims, owner, err := s.tenants.VerifyToken(compact, audiences...)
+	if err != nil {
+		return Identity{}, "", err
+	}
+	who := Identity{
+		Tenant: owner, Room: rooms.ID(claims.RoomID), Participant: ID(claims.Subject),
+		Role: claims.Role, Grants: owner.Settings.Roles[claims.Role],
+	}
+	snapshot := s.log.Snapshot()
+	row, ok := Participants.Get(snapshot, path(owner.ID, who.Room, who.Participant))
+	room, err := rooms.Find(snapshot, owner.ID, rooms.RefTo(who.Room))
+	switch {
+	case !ok || err != nil:
+		return Identity{}, "", usher.Errorf(usher.CodeInvalidToken, "The token's room or participant is gone.")
+	case row.Value.Left:
+		return s.leftAs(who, row.Value)
+	case room.Status == rooms.Ended:
+		return who, RoomEnded, nil
+	}
+	return who, "", nil
+}
+
+func (s *Service) leftAs(who Identity, record Record) (Identity, LeaveReason, error) {
+	p, err := record.participant()
+	if err != nil {
+		return Identity{}, "", err
+	}
+	if p.LeaveReason == Removed {
+		return Identity{}, "", usher.Errorf(usher.CodeParticipantRemoved, "The participant was removed from the room.")
+	}
+	return who, p.LeaveReason, nil
+}

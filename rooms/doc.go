@@ -1,0 +1,18 @@
+// Package rooms is one run of a call: how it comes to be, who may enter, and how it ends.
+//
+// A room's record moves with everything that happens in the room. So whoever wants a seat, ends the room or starts its
+// recording decides on the record as it is and commits only if it has not changed meanwhile; capacity, one seat for each
+// user and one recorder hold across replicas without a lock.
+//
+// The rules are functions of values, without clock, I/O or lock: Admit (admit.go), Leave, Open and End (lifecycle.go),
+// elect (recording.go). The service (service.go) brings them the records and takes what they decide to the log.
+//
+// Records, below the store's prefix:
+//
+//	rooms/{tenant}/{room}           the room, as the API answers it, and its last_seat; an aggregate
+//	room-names/{tenant}/{name}      {"room_id": …}: the newest room of the name, live or ended
+//	room-counts/{tenant}            {"live": 3}: rooms that have not ended; an aggregate, so that the tenant's limit
+//	                                and the names hold when two replicas create rooms at once
+//
+// What sits in a room is the business of the package participants.
+package rooms

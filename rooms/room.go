@@ -1,0 +1,127 @@
+package rooms
+
+import (
+	"net/url"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"usher"
+	"usher/store"
+	"usher/tenant"
+)
+
+// Status is where a room is in its life.
+type Status string
+
+// A room is scheduled until its first join when it was created for later, active from then on, and ended once.
+const (
+	Scheduled Status = "scheduled"
+	Active    Status = "active"
+	Ended     Status = "ended"
+)
+
+// Room is one run of a call. Times are set once; a room that has ended never changes again.
+type Room struct {
+	ID               ID             `json:"id"`
+	Name             string         `json:"name"`
+	Status           Status         `json:"status"`
+	ParticipantCount int            `json:"participant_count"` // of the active ones
+	Config           Config         `json:"config"`
+	Metadata         jsontext.Value `json:"metadata,omitzero"`
+	ScheduledStartAt usher.Time     `json:"scheduled_start_at,omitzero"`
+	CreatedAt        usher.Time     `json:"created_at"`
+	EndedAt          usher.Time     `json:"ended_at,omitzero"`
+	Recording        Recording      `json:"recording"`
+	LastSeat         SeatID         `json:"-"` // the newest seat ever given; kept in the record, not answered
+}
+
+// Config is what a room decides for itself within the tenant's settings.
+type Config struct {
+	// MaxParticipants lowers the tenant's max_participants_per_room; 0 leaves it as it is.
+	MaxParticipants int `json:"max_participants,omitzero"`
+	// RecordingEnabled false keeps auto_start_recording from electing; force_recording overrides it. Nil means true.
+	RecordingEnabled *bool `json:"recording_enabled,omitzero"`
+}
+
+// RecordingStatus is where a room's recording is.
+type RecordingStatus string
+
+// Idle: nobody records. Elected: one participant was told to start and has not confirmed. Running: confirmed.
+const (
+	Idle    RecordingStatus = "idle"
+	Elected RecordingStatus = "elected"
+	Running RecordingStatus = "recording"
+)
+
+// Recording is the state of a room's recording.
+type Recording struct {
+	Status    RecordingStatus `json:"status"`
+	Elected   SeatID          `json:"elected_participant_id,omitzero"`
+	ElectedAt usher.Time      `json:"elected_at,omitzero"`
+	StartedAt usher.Time      `json:"started_at,omitzero"`
+}
+
+// capacity is how many may be active at once.
+func (r Room) capacity(s tenant.Settings) int {
+	if r.Config.MaxParticipants > 0 {
+		return min(r.Config.MaxParticipants, s.MaxParticipantsPerRoom)
+	}
+	return s.MaxParticipantsPerRoom
+}
+
+// startsLater says whether the room is scheduled for a time yet to come.
+func (r Room) startsLater(now time.Time) bool {
+	return r.Status == Scheduled && now.Before(r.ScheduledStartAt.Time)
+}
+
+// record is a room as the log holds it.
+type record struct {
+	Room
+	LastSeat SeatID `json:"last_seat,omitzero"`
+}
+
+// Rooms is the table of rooms: {tenant}/{room}.
+var Rooms = store.Table[Room]{
+	Name:      "rooms",
+	Aggregate: true,
+	Decode: func(_ string, value []byte) (Room, error) {
+		var r record
+		err := json.Unmarshal(value, &r)
+		r.Room.LastSeat = r.LastSeat
+		return r.Room, err
+	},
+	Encode: func(r Room) ([]byte, error) { return json.Marshal(record{Room: r, LastSeat: r.LastSeat}) },
+}
+
+// Naming is the record of a name: the newest room that has it.
+type Naming struct {
+	RoomID ID `json:"room_id"`
+}
+
+// Names is the table of names: {tenant}/{name, URL-escaped}.
+var Names = store.Table[Naming]{Name: "room-names", Decode: decodeJSON[Naming], Encode: encodeJSON[Naming]}
+
+// Count is the record of how many rooms a tenant has that have not ended.
+type Count struct {
+	Live int `json:"live"`
+}
+
+// Counts is the table of counts: {tenant}.
+var Counts = store.Table[Count]{Name: "room-counts", Aggregate: true, Decode: decodeJSON[Count], Encode: encodeJSON[Count]}
+
+// SeatsTable names the table of the package participants, whose records lie under the path of their room.
+const SeatsTable = "participants"
+
+func decodeJSON[T any](_ string, value []byte) (t T, err error) {
+	err = json.Unmarshal(value, &t)
+	return t, err
+}
+
+func encodeJSON[T any](t T) ([]byte, error) { return json.Marshal(t) }
+
+// Path is where the room lies, below rooms/ and, for its seats, below participants/.
+func Path(t tenant.ID, id ID) string { return string(t) + "/" + string(id) }
+
+func namePath(t tenant.ID, name string) string { return string(t) + "/" + url.PathEscape(name) }

@@ -1,0 +1,313 @@
+package rooms
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"usher"
+	"usher/store"
+	"usher/tenant"
+)
+
+// Service brings rooms' records to the rules and their decisions to the log.
+type Service struct {
+	log *store.Store
+	now func() time.Time
+}
+
+// New makes a Service on the log.
+func New(log *store.Store, now func() time.Time) *Service { return &Service{log: log, now: now} }
+
+// Definitions are the tables of this package.
+func Definitions() []store.Definition { return []store.Definition{Rooms, Names, Counts} }
+
+// NewRoom is the request to create a room.
+type NewRoom struct {
+	Name             string         `json:"name"`
+	ScheduledStartAt usher.Time     `json:"scheduled_start_at"`
+	Config           Config         `json:"config"`
+	Metadata         jsontext.Value `json:"metadata"`
+}
+
+// Validate cleans the request and lists what is wrong with it.
+func (n *NewRoom) Validate() (problems []usher.FieldError) {
+	name, problem := CleanName(n.Name)
+	if problem != "" {
+		problems = append(problems, usher.FieldError{Field: "name", Message: problem})
+	}
+	n.Name = name
+	if n.Config.MaxParticipants < 0 || n.Config.MaxParticipants > maxParticipantsBound {
+		problems = append(problems, usher.FieldError{Field: "config.max_participants", Message: "must be between 1 and 10000"})
+	}
+	if problem := CheckMetadata(n.Metadata); problem != "" {
+		problems = append(problems, usher.FieldError{Field: "metadata", Message: problem})
+	}
+	return problems
+}
+
+const (
+	maxParticipantsBound = 10_000
+	maxMetadataBytes     = 4 << 10
+)
+
+// CheckMetadata says what is wrong with the metadata of a room or a participant: a JSON object of at most 4 KiB.
+func CheckMetadata(m jsontext.Value) (problem string) {
+	switch {
+	case len(m) == 0:
+		return ""
+	case m.Kind() != '{':
+		return "must be a JSON object"
+	case len(m) > maxMetadataBytes:
+		return "must be at most 4 KiB of JSON"
+	}
+	return ""
+}
+
+// Create makes a room.
+func (s *Service) Create(ctx context.Context, t tenant.ID, n NewRoom) (Room, error) {
+	return store.Commit(ctx, s.log, store.Change[Room]{
+		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Counts.Key(string(t))} },
+		Decide: func(tx *store.Tx) (Room, error) {
+			if live, ok := find(tx, t, Ref{Name: n.Name}); ok && live.Status != Ended {
+				return Room{}, usher.Errorf(usher.CodeRoomNameTaken, "A room of this name has not ended.").With("room_id", live.ID)
+			}
+			now := s.now()
+			room, err := open(tx, t, Draft{
+				ID: newID(now), Name: n.Name, ScheduledStartAt: n.ScheduledStartAt, Config: n.Config, Metadata: n.Metadata,
+			}, now)
+			if err != nil {
+				return Room{}, err
+			}
+			Keep(tx, t, room, true)
+			return room, nil
+		},
+	})
+}
+
+// open lets Open decide with the tenant's settings and count as the transaction sees them.
+func open(tx *store.Tx, t tenant.ID, d Draft, now time.Time) (Room, error) {
+	owner, ok := tenant.Tenants.Get(tx, string(t))
+	if !ok {
+		return Room{}, usher.Errorf(usher.CodeTenantNotFound, "")
+	}
+	room, refused := Open(d, owner.Value.Settings, count(tx, t), now)
+	if refused != nil {
+		return Room{}, refused
+	}
+	return room, nil
+}
+
+func count(r store.Reader, t tenant.ID) int {
+	if row, ok := Counts.Get(r, string(t)); ok {
+		return row.Value.Live
+	}
+	return 0
+}
+
+// Keep writes a room that was decided on; created says that it is new, and then counts it and gives it its name.
+func Keep(tx *store.Tx, t tenant.ID, room Room, created bool) {
+	Rooms.Put(tx, Path(t, room.ID), room)
+	if !created {
+		return
+	}
+	Counts.Put(tx, string(t), Count{Live: count(tx, t) + 1})
+	if room.Name != string(room.ID) {
+		Names.Put(tx, namePath(t, room.Name), Naming{RoomID: room.ID})
+	}
+}
+
+// Enter finds the room that a join refers to or, where the tenant allows early joins, drafts it. A drafted room is not
+// written: Keep it once somebody has been admitted.
+func Enter(tx *store.Tx, t tenant.ID, ref Ref, s tenant.Settings, now time.Time) (room Room, drafted bool, err error) {
+	room, ok := find(tx, t, ref)
+	if ok && (room.Status != Ended || ref.ID != "") {
+		return room, false, nil
+	}
+	if !s.AllowEarlyJoin {
+		return Room{}, false, errNoRoom()
+	}
+	draft := Draft{ID: ref.ID, Name: ref.Name}
+	if draft.ID == "" {
+		draft.ID = newID(now)
+	}
+	room, err = open(tx, t, draft, now)
+	return room, true, err
+}
+
+// EnterAggregates are the records that Enter and Keep may write: the room, or where it is missing what guards its creation.
+func EnterAggregates(snapshot *store.Snapshot, t tenant.ID, ref Ref) []store.Key {
+	room, ok := find(snapshot, t, ref)
+	switch {
+	case ok && (room.Status != Ended || ref.ID != ""):
+		return []store.Key{Rooms.Key(Path(t, room.ID))}
+	case ref.ID != "":
+		return []store.Key{Counts.Key(string(t)), Rooms.Key(Path(t, ref.ID))}
+	default:
+		return []store.Key{Counts.Key(string(t))}
+	}
+}
+
+// Get finds a room.
+func (s *Service) Get(t tenant.ID, ref Ref) (Room, error) { return Find(s.log.Snapshot(), t, ref) }
+
+// Find is Get on a given state.
+func Find(r store.Reader, t tenant.ID, ref Ref) (Room, error) {
+	room, ok := find(r, t, ref)
+	if !ok {
+		return Room{}, errNoRoom()
+	}
+	return room, nil
+}
+
+// errNoRoom says nothing of what was asked for, so that another tenant's room and a room that never was read the same.
+func errNoRoom() error {
+	return usher.Errorf(usher.CodeRoomNotFound, "There is no room of this id or name.")
+}
+
+func find(r store.Reader, t tenant.ID, ref Ref) (Room, bool) {
+	id := ref.ID
+	if id == "" {
+		naming, ok := Names.Get(r, namePath(t, ref.Name))
+		if !ok {
+			return Room{}, false
+		}
+		id = naming.Value.RoomID
+	}
+	row, ok := Rooms.Get(r, Path(t, id))
+	if !ok {
+		return Room{}, false
+	}
+	return row.Value, true
+}
+
+// Query selects rooms for a list. Zero fields select all.
+type Query struct {
+	Status Status
+	Name   string
+	After  ID    // only rooms with greater ids
+	Pin    int64 // leave out rooms created after this revision; 0 for none
+	Limit  int
+}
+
+// Page is a part of a list of rooms.
+type Page struct {
+	Rooms []Room
+	More  bool  // there are more after the last
+	Pin   int64 // the revision that the next pages shall be pinned to
+}
+
+// List gives the tenant's rooms in the order of their ids. Pages are pinned: a room created after the first page was
+// read is not in the later ones. What a room says of itself is always its newest state.
+func (s *Service) List(t tenant.ID, q Query) Page {
+	snapshot := s.log.Snapshot()
+	page := Page{Rooms: []Room{}, Pin: q.Pin}
+	if page.Pin == 0 {
+		page.Pin = snapshot.Revision()
+	}
+	after := ""
+	if q.After != "" {
+		after = Path(t, q.After)
+	}
+	for row := range Rooms.Scan(snapshot, string(t)+"/", after) {
+		if row.Created > page.Pin || (q.Status != "" && row.Value.Status != q.Status) || (q.Name != "" && row.Value.Name != q.Name) {
+			continue
+		}
+		if len(page.Rooms) == q.Limit {
+			page.More = true
+			break
+		}
+		page.Rooms = append(page.Rooms, row.Value)
+	}
+	return page
+}
+
+// change has an existing room changed by decide, a function of the room and the time alone.
+func (s *Service) change(ctx context.Context, t tenant.ID, ref Ref, decide func(Room, time.Time) (Room, *usher.Error)) (Room, error) {
+	return store.Commit(ctx, s.log, store.Change[Room]{
+		Aggregates: func(snapshot *store.Snapshot) []store.Key {
+			keys := []store.Key{Counts.Key(string(t))}
+			if room, ok := find(snapshot, t, ref); ok {
+				keys = append(keys, Rooms.Key(Path(t, room.ID)))
+			}
+			return keys
+		},
+		Decide: func(tx *store.Tx) (Room, error) {
+			before, err := Find(tx, t, ref)
+			if err != nil {
+				return Room{}, err
+			}
+			after, refused := decide(before, s.now())
+			if refused != nil {
+				return Room{}, refused
+			}
+			keepChanged(tx, t, before, after)
+			return after, nil
+		},
+	})
+}
+
+// keepChanged writes a room that has changed; one that has ended by it no longer counts as live.
+func keepChanged(tx *store.Tx, t tenant.ID, before, after Room) {
+	if before.Status == Ended {
+		return
+	}
+	Rooms.Put(tx, Path(t, after.ID), after)
+	if after.Status == Ended {
+		Counts.Put(tx, string(t), Count{Live: count(tx, t) - 1})
+	}
+}
+
+// End ends the room: everybody active leaves, by this one write. Ending an ended room changes nothing.
+func (s *Service) End(ctx context.Context, t tenant.ID, ref Ref) (Room, error) {
+	return s.change(ctx, t, ref, func(room Room, now time.Time) (Room, *usher.Error) { return End(room, now), nil })
+}
+
+// StartRecording notes that the room is being recorded.
+func (s *Service) StartRecording(ctx context.Context, t tenant.ID, ref Ref) (Room, error) {
+	return s.change(ctx, t, ref, StartRecording)
+}
+
+// StopRecording notes that the room is no longer recorded.
+func (s *Service) StopRecording(ctx context.Context, t tenant.ID, ref Ref) (Room, error) {
+	return s.change(ctx, t, ref, func(room Room, _ time.Time) (Room, *usher.Error) { return StopRecording(room) })
+}
+
+// deleteStep is how many records one transaction of a deletion takes away.
+const deleteStep = 100
+
+// Delete ends the room and takes away everything of it, in bounded steps: first it ends, so that nobody is in it, then
+// its seats go, and last the room itself. If it is cut short the room is still there, ended, and Delete can be repeated.
+func (s *Service) Delete(ctx context.Context, t tenant.ID, ref Ref) error {
+	room, err := s.End(ctx, t, ref)
+	if err != nil {
+		return err
+	}
+	for more := true; more; {
+		more, err = store.Commit(ctx, s.log, store.Change[bool]{
+			Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Rooms.Key(Path(t, room.ID))} },
+			Decide:     func(tx *store.Tx) (bool, error) { return deleteSome(tx, t, room.ID), nil },
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func deleteSome(tx *store.Tx, t tenant.ID, id ID) (more bool) {
+	row, ok := Rooms.Get(tx, Path(t, id))
+	if !ok {
+		return false // somebody else was faster
+	}
+	if tx.DeleteUnder(SeatsTable, Path(t, id)+"/", deleteStep) {
+		return true
+	}
+	Rooms.Delete(tx, Path(t, id))
+	name := namePath(t, row.Value.Name)
+	if naming, ok := Names.Get(tx, name); ok && naming.Value.RoomID == id {
+		Names.Delete(tx, name)
+	}
+	return false
+}

@@ -1,0 +1,233 @@
+package store
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"usher"
+)
+
+// Log is a connection to etcd: to a cluster (Dial), or to a server inside this process (Embed).
+type Log struct {
+	// requests and watch are separate connections towards a cluster, so that a busy watch never delays a transaction
+	// (etcd issue 15402: the two starve each other on one TLS connection).
+	requests, watch *clientv3.Client
+	close           func() error
+}
+
+// Close ends the connections, and the embedded server if there is one.
+func (l *Log) Close() error { return l.close() }
+
+// DialOptions say how to reach a cluster.
+type DialOptions struct {
+	Endpoints []string
+	TLS       *tls.Config // nil: no TLS
+	Username  string
+	Password  string
+	Timeout   time.Duration // for a connection to be made; 0 means 5 s
+	Logger    *slog.Logger
+}
+
+// Dial connects to a cluster and makes sure that it answers, by a quorum read.
+func Dial(ctx context.Context, o DialOptions) (*Log, error) {
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Second
+	}
+	config := clientv3.Config{
+		Endpoints: o.Endpoints, TLS: o.TLS, Username: o.Username, Password: o.Password, DialTimeout: o.Timeout,
+		// Without keepalive a partition goes unnoticed; etcd refuses pings more often than every 5 s.
+		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 5 * time.Second, PermitWithoutStream: true,
+		Logger: zap.New(zapToSlog{logger: o.Logger, level: zap.ErrorLevel}),
+	}
+	requests, err := clientv3.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to etcd at %s: %w", strings.Join(o.Endpoints, ", "), err)
+	}
+	watch, err := clientv3.New(config)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("connect to etcd at %s: %w", strings.Join(o.Endpoints, ", "), err), requests.Close())
+	}
+	l := &Log{requests: requests, watch: watch, close: func() error { return errors.Join(watch.Close(), requests.Close()) }}
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	if _, err := requests.Get(ctx, "usher", clientv3.WithCountOnly()); err != nil && !errors.Is(err, rpctypes.ErrPermissionDenied) {
+		return nil, errors.Join(fmt.Errorf("etcd at %s does not answer: %w", strings.Join(o.Endpoints, ", "), err), l.Close())
+	}
+	return l, nil
+}
+
+// group is the part of a transaction that stands or falls as one: the changes of one group of decisions, and the
+// records that must be unchanged for it.
+type group struct {
+	tx      *Tx
+	members []*submission
+}
+
+// compiled is a group in etcd's terms.
+type compiled struct {
+	compares []clientv3.Cmp
+	writes   []clientv3.Op
+}
+
+func (s *Store) compile(g *group) (compiled, error) {
+	var c compiled
+	for key := range g.tx.guards {
+		var modified int64
+		table, path, _ := strings.Cut(string(key), "/")
+		if row, ok := g.tx.snapshot.get(table, path); ok {
+			_, modified = s.index.tables[table].meta(row)
+		}
+		c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(s.options.Prefix+string(key)), "=", modified))
+	}
+	for _, key := range g.tx.order {
+		change := g.tx.changes[key]
+		if change.row == nil {
+			c.writes = append(c.writes, clientv3.OpDelete(s.options.Prefix+string(key)))
+			continue
+		}
+		value, err := change.table.encode(change.row)
+		if err != nil {
+			return c, fmt.Errorf("encode %s: %w", key, err)
+		}
+		c.writes = append(c.writes, clientv3.OpPut(s.options.Prefix+string(key), string(value)))
+	}
+	return c, nil
+}
+
+// commit sends the groups as one transaction and says for each whether its compares held, and the revision at which
+// that was so. Groups hold disjoint keys: etcd evaluates all compares before any write, and refuses a key put twice.
+func (s *Store) commit(ctx context.Context, groups []*group) (held []bool, revision int64, err error) {
+	parts := make([]compiled, len(groups))
+	writes := 0
+	for i, g := range groups {
+		if parts[i], err = s.compile(g); err != nil {
+			return nil, 0, usher.Internal(err, "compile a transaction")
+		}
+		writes += len(parts[i].writes)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.options.CommitTimeout)
+	defer cancel()
+	switch {
+	case writes == 0:
+		return s.confirm(ctx, parts)
+	case len(parts) == 1: // flat, which leaves all of max-txn-ops to the one group
+		resp, err := s.log.requests.Txn(ctx).If(parts[0].compares...).Then(parts[0].writes...).Commit()
+		if err != nil {
+			return nil, 0, commitError(err)
+		}
+		return []bool{resp.Succeeded}, resp.Header.Revision, nil
+	}
+	nested := make([]clientv3.Op, len(parts))
+	for i, p := range parts {
+		nested[i] = clientv3.OpTxn(p.compares, p.writes, nil)
+	}
+	resp, err := s.log.requests.Txn(ctx).Then(nested...).Commit()
+	if err != nil {
+		return nil, 0, commitError(err)
+	}
+	held = make([]bool, len(parts))
+	for i, r := range resp.Responses {
+		held[i] = r.GetResponseTxn().Succeeded
+	}
+	return held, resp.Header.Revision, nil
+}
+
+// confirm proves decisions that change nothing, refusals above all: what they were decided on must still be so, or a
+// caller could be told that a room is full after somebody's leaving was acknowledged. It is a read by quorum and costs
+// no write. The read of a key makes it one: etcd answers a transaction without any from its local state.
+func (s *Store) confirm(ctx context.Context, parts []compiled) (held []bool, revision int64, err error) {
+	var compares []clientv3.Cmp
+	for _, p := range parts {
+		compares = append(compares, p.compares...)
+	}
+	read := clientv3.OpGet(s.options.Prefix, clientv3.WithCountOnly())
+	resp, err := s.log.requests.Txn(ctx).If(compares...).Then(read).Else(read).Commit()
+	if err != nil {
+		return nil, 0, &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Err: fmt.Errorf("confirm: %w", err)}
+	}
+	held = make([]bool, len(parts))
+	for i := range held {
+		held[i] = resp.Succeeded
+	}
+	return held, resp.Header.Revision, nil
+}
+
+// retryAfter is what a caller is told to wait when the log cannot be written: about the length of an election.
+const retryAfter = 2 * time.Second
+
+// commitError tells what is known of a transaction that brought an error: refused for sure, or of unknown fate.
+func commitError(err error) *usher.Error {
+	if refusedForSure(err) {
+		return &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Err: fmt.Errorf("commit: %w", err),
+			Detail: "The write was not done: the log cannot be written now. Try again."}
+	}
+	return &usher.Error{Code: usher.CodeOutcomeUnknown, RetryAfter: retryAfter, Err: fmt.Errorf("commit: %w", err),
+		Detail: "The write was sent and its outcome is not known. Read before you repeat it."}
+}
+
+// refusedForSure holds for errors that etcd gives before it proposes a transaction, or instead of applying it. Every
+// other error, a timeout above all, leaves the outcome open.
+func refusedForSure(err error) bool {
+	for _, refused := range []error{
+		rpctypes.ErrNoLeader, rpctypes.ErrNotCapable, rpctypes.ErrTooManyRequests, rpctypes.ErrNoSpace,
+		rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps, rpctypes.ErrDuplicateKey, rpctypes.ErrPermissionDenied,
+		rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision, rpctypes.ErrUserEmpty, rpctypes.ErrCorrupt,
+	} {
+		if errors.Is(err, refused) {
+			return true
+		}
+	}
+	// A connection that could not be made carried nothing.
+	s, ok := status.FromError(err)
+	return ok && s.Code() == codes.Unavailable && strings.Contains(s.Message(), "Error while dialing")
+}
+
+// list reads every record below the prefix at one revision. It streams where the server can (etcd ≥ 3.7); otherwise it
+// asks for the whole range at once: pages up to a far end are quadratic, since etcd counts the rest for each (52 s
+// against 2 s for a million keys). Chunks come in no promised size.
+func (s *Store) list(ctx context.Context, each func(key string, value []byte, created, modified int64)) (revision int64, cluster uint64, err error) {
+	stream, err := s.log.requests.GetStream(ctx, s.options.Prefix, clientv3.WithPrefix())
+	if err == nil {
+		streamed := 0
+		for chunk := range stream {
+			if err = chunk.Err(); err != nil {
+				break
+			}
+			for _, kv := range chunk.Kvs {
+				each(string(kv.Key), kv.Value, kv.CreateRevision, kv.ModRevision)
+			}
+			streamed += len(chunk.Kvs)
+			if chunk.Header != nil {
+				revision, cluster = chunk.Header.Revision, chunk.Header.ClusterId
+			}
+		}
+		if err == nil {
+			return revision, cluster, ctx.Err()
+		}
+		if streamed > 0 {
+			return 0, 0, fmt.Errorf("list: %w", err)
+		}
+	}
+	if status.Code(err) != codes.Unimplemented {
+		return 0, 0, fmt.Errorf("list: %w", err)
+	}
+	resp, err := s.log.requests.Get(ctx, s.options.Prefix, clientv3.WithPrefix())
+	if err != nil {
+		return 0, 0, fmt.Errorf("list: %w", err)
+	}
+	for _, kv := range resp.Kvs {
+		each(string(kv.Key), kv.Value, kv.CreateRevision, kv.ModRevision)
+	}
+	return resp.Header.Revision, resp.Header.ClusterId, nil
+}

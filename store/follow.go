@@ -1,0 +1,237 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	listTimeout = 5 * time.Minute
+	// tick is how often the follower looks up from the watch: whether somebody waits for a revision that no event of
+	// ours will bring, and whether the watch has gone silent.
+	tick = 100 * time.Millisecond
+	// silence is how long a watch may say nothing before it is asked, and then how long it may take to answer.
+	silence = 5 * time.Second
+
+	backoffLeast, backoffMost = 50 * time.Millisecond, 5 * time.Second
+)
+
+// errRelist says that the watch cannot be continued from where it was: list again.
+type errRelist struct{ reason string }
+
+func (e errRelist) Error() string { return "list again: " + e.reason }
+
+// follow keeps the index equal to the log: list once, then watch from that revision on; after a break watch from the
+// last applied revision, and list again only when that cannot be trusted. It returns with the context.
+func (s *Store) follow(ctx context.Context) error {
+	relist, trust, attempt := "first load", true, 0
+	for {
+		if relist != "" {
+			if err := s.load(ctx, trust); err != nil {
+				s.options.Logger.Warn("listing the log failed", "reason", relist, "error", err)
+				if err := backoff(ctx, &attempt); err != nil {
+					return err
+				}
+				continue
+			}
+			s.options.Logger.Debug("listed the log", "reason", relist, "revision", s.index.applied())
+		}
+		heard, err := s.watch(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if heard {
+			attempt = 0
+		}
+		relist, trust = "", true
+		if again, ok := errors.AsType[errRelist](err); ok {
+			relist = again.reason
+			trust = !s.otherHistory.Swap(false)
+		}
+		s.options.Logger.Warn("the watch broke", "error", err)
+		if err := backoff(ctx, &attempt); err != nil {
+			return err
+		}
+	}
+}
+
+// backoff waits with full jitter, so that replicas that broke together do not come back together.
+func backoff(ctx context.Context, attempt *int) error {
+	limit := min(backoffMost, backoffLeast<<min(*attempt, 10))
+	*attempt++
+	timer := time.NewTimer(rand.N(limit) + time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// load lists the log and makes the index equal to it.
+func (s *Store) load(ctx context.Context, trustRevisions bool) error {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	var rows []change
+	revision, cluster, err := s.list(ctx, func(key string, value []byte, created, modified int64) {
+		if c, ok := s.decode(key, value, created, modified); ok {
+			rows = append(rows, c)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.index.replace(rows, revision, trustRevisions); err != nil {
+		return err
+	}
+	s.cluster.Store(cluster)
+	return nil
+}
+
+// watch follows the log from the applied revision until the stream ends, and says whether it heard anything.
+func (s *Store) watch(ctx context.Context) (heard bool, err error) {
+	// The same context, and so the same metadata, must serve the watch and the requests for progress: etcd's client
+	// keeps one stream for each metadata, and progress asked on another stream is answered there.
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	events := s.log.watch.Watch(ctx, s.options.Prefix, clientv3.WithPrefix(), clientv3.WithRev(s.index.applied()+1),
+		clientv3.WithProgressNotify(), clientv3.WithCreatedNotify(), clientv3.WithFragment())
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	var quiet quietness
+	for {
+		select {
+		case response, open := <-events:
+			if !open {
+				return heard, errors.New("the stream ended")
+			}
+			if err := s.hear(response); err != nil {
+				return heard, err
+			}
+			heard, quiet = true, quietness{}
+		case reason := <-s.relistDemands:
+			return heard, errRelist{reason}
+		case <-s.progressDemands:
+			s.askProgress(ctx)
+		case <-ticker.C:
+			if quiet.tick(s.index.waiting()) {
+				s.askProgress(ctx)
+			}
+			if quiet.lost() {
+				return heard, errors.New("the watch does not answer")
+			}
+		case <-ctx.Done():
+			return heard, ctx.Err()
+		}
+	}
+}
+
+// quietness counts the ticks for which a watch has said nothing.
+type quietness struct{ ticks int }
+
+// tick notes that another one went by, and says whether it is time to ask for progress: at once when somebody waits,
+// otherwise when the silence is long.
+func (q *quietness) tick(waiting bool) (ask bool) {
+	q.ticks++
+	return waiting || q.ticks%int(silence/tick) == 0
+}
+
+// lost holds when the question that followed a long silence was not answered for as long again.
+func (q *quietness) lost() bool { return q.ticks >= 2*int(silence/tick) }
+
+func (s *Store) askProgress(ctx context.Context) {
+	if err := s.log.watch.RequestProgress(ctx); err != nil && ctx.Err() == nil {
+		s.options.Logger.Debug("asking for progress failed", "error", err)
+	}
+}
+
+// hear applies one watch response. A response that only tells how far the log has come moves the applied revision as
+// events do; nothing else ever does.
+func (s *Store) hear(response clientv3.WatchResponse) error {
+	if err := response.Err(); err != nil {
+		if errors.Is(err, rpctypes.ErrNoLeader) {
+			return fmt.Errorf("watch: %w", err)
+		}
+		return errRelist{fmt.Sprintf("watch: %v", err)} // compacted, or something nobody knows
+	}
+	// Only a quorum read may judge the revision (see probe): the member at the other end of a watch may lag.
+	if reason := s.anotherHistory(response.Header.ClusterId, s.index.applied(), s.index.applied()); reason != "" {
+		s.otherHistory.Store(true)
+		return errRelist{reason}
+	}
+	if response.Created {
+		s.fresh.setLoaded(s.options.Now())
+		s.signalReady()
+		return nil
+	}
+	changes := make([]change, 0, len(response.Events))
+	for _, event := range response.Events {
+		if event.Type == mvccpb.DELETE {
+			if c, ok := s.deleted(string(event.Kv.Key)); ok {
+				changes = append(changes, c)
+			}
+			continue
+		}
+		if c, ok := s.decode(string(event.Kv.Key), event.Kv.Value, event.Kv.CreateRevision, event.Kv.ModRevision); ok && c.row != nil {
+			changes = append(changes, c)
+		}
+	}
+	if err := s.index.apply(changes, response.Header.Revision); err != nil {
+		return errRelist{err.Error()}
+	}
+	return nil
+}
+
+// decode turns a key and value into a change. A key of no table is not ours to judge (a newer replica may have written
+// it); a value that does not decode leaves the last good row in force and is counted and named.
+func (s *Store) decode(key string, value []byte, created, modified int64) (change, bool) {
+	c, ok := s.deleted(key)
+	if !ok {
+		return change{}, false
+	}
+	short := Key(strings.TrimPrefix(key, s.options.Prefix))
+	row, err := c.table.decode(c.path, value, created, modified)
+	if err != nil {
+		s.index.reject(Rejected{Key: short, Revision: modified, Err: err})
+		s.options.Logger.Error("a record does not decode; its last good value stays in force",
+			slog.String("key", string(short)), slog.Int64("revision", modified), slog.Any("error", err))
+		return c, true
+	}
+	c.row = row
+	return c, true
+}
+
+func (s *Store) deleted(key string) (change, bool) {
+	name, path, ok := strings.Cut(strings.TrimPrefix(key, s.options.Prefix), "/")
+	if !ok {
+		return change{}, false
+	}
+	table, ok := s.index.tables[name]
+	return change{table: table, path: path}, ok
+}
+
+// demandRelist makes the follower list again, now.
+func (s *Store) demandRelist(reason string) {
+	s.otherHistory.Store(true)
+	select {
+	case s.relistDemands <- reason:
+	default: // one is waiting already
+	}
+}
+
+func (s *Store) demandProgress() {
+	select {
+	case s.progressDemands <- struct{}{}:
+	default:
+	}
+}

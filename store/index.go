@@ -1,0 +1,299 @@
+package store
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-memdb"
+)
+
+// index is every record in memory, as of one revision of the log.
+type index struct {
+	tables map[string]Definition
+	db     *memdb.MemDB
+
+	// current is what readers see. It is replaced as a whole after each apply, so that rows and revision always agree.
+	current atomic.Pointer[view]
+
+	mu       sync.Mutex          // serialises apply and replace, and guards what follows
+	waiters  waiterHeap          // by revision, lowest first
+	rejected map[Key]Rejected    // values that did not decode, by key, until a good one or a delete comes
+	onApply  func(applied int64) // told each new revision, under mu
+}
+
+type view struct {
+	db       *memdb.MemDB
+	revision int64
+}
+
+// Rejected is a value in the log that does not decode. The key's last good record stays in force.
+type Rejected struct {
+	Key      Key
+	Revision int64
+	Err      error
+}
+
+// change is one watch event or list entry, already decoded.
+type change struct {
+	table Definition
+	path  string
+	row   any // nil for a delete
+}
+
+// pathIndex is the one index of every table: the key below the table's name, as it stands. Keys begin with their tenant
+// and then their room, so the same index serves a get and an ordered list; a second index would double the cost of an
+// insert and the memory of a row (research: 9 against 18 µs, 480 against 1000 B).
+type pathIndex struct{}
+
+const pathIndexName = "id"
+
+func (pathIndex) FromObject(row any) (bool, []byte, error) {
+	return true, []byte(row.(interface{ rowPath() string }).rowPath()), nil
+}
+
+func (pathIndex) FromArgs(args ...any) ([]byte, error) { return []byte(args[0].(string)), nil }
+
+func newIndex(tables []Definition) (*index, error) {
+	ix := &index{tables: make(map[string]Definition, len(tables)), rejected: make(map[Key]Rejected)}
+	schema := &memdb.DBSchema{Tables: make(map[string]*memdb.TableSchema, len(tables))}
+	for _, t := range tables {
+		ix.tables[t.name()] = t
+		schema.Tables[t.name()] = &memdb.TableSchema{
+			Name:    t.name(),
+			Indexes: map[string]*memdb.IndexSchema{pathIndexName: {Name: pathIndexName, Unique: true, Indexer: pathIndex{}}},
+		}
+	}
+	db, err := memdb.NewMemDB(schema)
+	if err != nil {
+		return nil, fmt.Errorf("make the index: %w", err)
+	}
+	ix.db = db
+	ix.current.Store(&view{db: db.Snapshot()})
+	return ix, nil
+}
+
+// Snapshot is the index as of one revision. It does not change, and costs next to nothing to take.
+type Snapshot struct {
+	txn      *memdb.Txn
+	revision int64
+}
+
+func (ix *index) snapshot() *Snapshot {
+	v := ix.current.Load()
+	return &Snapshot{txn: v.db.Txn(false), revision: v.revision}
+}
+
+func (ix *index) applied() int64 { return ix.current.Load().revision }
+
+// Revision is the log's revision that the snapshot shows.
+func (s *Snapshot) Revision() int64 { return s.revision }
+
+func (s *Snapshot) get(table, path string) (any, bool) {
+	// First fails only for a table or index that the schema does not have, and the schema is made from the same tables.
+	row, err := s.txn.First(table, pathIndexName, path)
+	return row, err == nil && row != nil
+}
+
+func (s *Snapshot) scan(table, prefix, after string) iter.Seq2[string, any] {
+	return func(yield func(string, any) bool) {
+		from := max(prefix, after)
+		rows, err := s.txn.LowerBound(table, pathIndexName, from)
+		if err != nil {
+			return
+		}
+		for row := rows.Next(); row != nil; row = rows.Next() {
+			path := row.(interface{ rowPath() string }).rowPath()
+			if path == after {
+				continue
+			}
+			if !strings.HasPrefix(path, prefix) || !yield(path, row) {
+				return
+			}
+		}
+	}
+}
+
+// apply writes the changes in one memdb transaction and moves the applied revision forward. Without changes it is
+// progress: the log has reached the revision and nothing here has changed.
+func (ix *index) apply(changes []change, revision int64) error {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if len(changes) > 0 {
+		txn := ix.db.Txn(true)
+		if err := write(txn, changes); err != nil {
+			txn.Abort()
+			return fmt.Errorf("apply revision %d: %w", revision, err)
+		}
+		txn.Commit()
+		for _, c := range changes {
+			delete(ix.rejected, Key(c.table.name()+"/"+c.path))
+		}
+	}
+	ix.publish(max(revision, ix.applied()))
+	return nil
+}
+
+// reject notes a value that did not decode.
+func (ix *index) reject(r Rejected) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	ix.rejected[r.Key] = r
+}
+
+// replace makes the index equal to a list of the whole log at a revision. Rows whose revision is unchanged are left
+// alone, so that a list which brings no news costs no memory; trustRevisions is false when the list comes from a log
+// with another history (another cluster, or one restored from a snapshot), where equal revisions prove nothing.
+func (ix *index) replace(rows []change, revision int64, trustRevisions bool) error {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	txn := ix.db.Txn(true)
+	defer txn.Abort() // after Commit this does nothing
+	listed := make(map[Key]struct{}, len(rows))
+	fresh := rows[:0:0]
+	for _, c := range rows {
+		listed[Key(c.table.name()+"/"+c.path)] = struct{}{}
+		if c.row == nil || (trustRevisions && ix.unchanged(txn, c)) {
+			continue // did not decode: the last good row stays; or nothing new
+		}
+		fresh = append(fresh, c)
+	}
+	for _, t := range ix.tables {
+		gone, err := missing(txn, t, listed)
+		if err != nil {
+			return fmt.Errorf("compare table %s with the list: %w", t.name(), err)
+		}
+		fresh = append(fresh, gone...)
+	}
+	if err := write(txn, fresh); err != nil {
+		return fmt.Errorf("apply the list at revision %d: %w", revision, err)
+	}
+	txn.Commit()
+	for _, c := range fresh {
+		delete(ix.rejected, Key(c.table.name()+"/"+c.path))
+	}
+	ix.publish(revision)
+	return nil
+}
+
+func (ix *index) unchanged(txn *memdb.Txn, c change) bool {
+	old, err := txn.First(c.table.name(), pathIndexName, c.path)
+	if err != nil || old == nil {
+		return false
+	}
+	_, was := c.table.meta(old)
+	_, is := c.table.meta(c.row)
+	return was == is
+}
+
+// missing lists as deletes the rows of the table that the list does not have.
+func missing(txn *memdb.Txn, t Definition, listed map[Key]struct{}) ([]change, error) {
+	rows, err := txn.LowerBound(t.name(), pathIndexName, "")
+	if err != nil {
+		return nil, err
+	}
+	var gone []change
+	for row := rows.Next(); row != nil; row = rows.Next() {
+		path, _ := t.meta(row)
+		if _, ok := listed[Key(t.name()+"/"+path)]; !ok {
+			gone = append(gone, change{table: t, path: path})
+		}
+	}
+	return gone, nil
+}
+
+func write(txn *memdb.Txn, changes []change) error {
+	for _, c := range changes {
+		if c.row != nil {
+			if err := txn.Insert(c.table.name(), c.row); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := txn.DeleteAll(c.table.name(), pathIndexName, c.path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publish shows readers the committed state and wakes everybody who waits for it. Called under mu.
+func (ix *index) publish(revision int64) {
+	ix.current.Store(&view{db: ix.db.Snapshot(), revision: revision})
+	for len(ix.waiters) > 0 && ix.waiters[0].revision <= revision {
+		close(heap.Pop(&ix.waiters).(*waiter).reached)
+	}
+	if ix.onApply != nil {
+		ix.onApply(revision)
+	}
+}
+
+// wait returns when the index has applied the revision, or with the context's error.
+func (ix *index) wait(ctx context.Context, revision int64) error {
+	if ix.applied() >= revision {
+		return nil
+	}
+	ix.mu.Lock()
+	if ix.applied() >= revision {
+		ix.mu.Unlock()
+		return nil
+	}
+	w := &waiter{revision: revision, reached: make(chan struct{})}
+	heap.Push(&ix.waiters, w)
+	ix.mu.Unlock()
+	select {
+	case <-w.reached:
+		return nil
+	case <-ctx.Done():
+		ix.forget(w)
+		return fmt.Errorf("wait for revision %d (at %d): %w", revision, ix.applied(), ctx.Err())
+	}
+}
+
+func (ix *index) forget(w *waiter) {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if w.at >= 0 {
+		heap.Remove(&ix.waiters, w.at)
+	}
+}
+
+func (ix *index) waiting() bool {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	return len(ix.waiters) > 0
+}
+
+// waiter is somebody who waits until the index has reached a revision.
+type waiter struct {
+	revision int64
+	reached  chan struct{} // closed when it has
+	at       int           // place in the heap; -1 once out of it
+}
+
+type waiterHeap []*waiter
+
+func (h waiterHeap) Len() int           { return len(h) }
+func (h waiterHeap) Less(i, j int) bool { return h[i].revision < h[j].revision }
+func (h waiterHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+
+func (h *waiterHeap) Push(x any) {
+	w := x.(*waiter)
+	w.at = len(*h)
+	*h = append(*h, w)
+}
+
+func (h *waiterHeap) Pop() any {
+	old := *h
+	w := old[len(old)-1]
+	w.at = -1
+	*h = old[:len(old)-1]
+	return w
+}

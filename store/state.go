@@ -1,0 +1,145 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// State says what can be expected of this replica.
+type State int
+
+// STARTING answers nothing yet; READY answers from a fresh index; STALE answers from the index as it was when the log
+// was last heard.
+const (
+	Starting State = iota
+	Ready
+	Stale
+)
+
+func (s State) String() string {
+	switch s {
+	case Ready:
+		return "READY"
+	case Stale:
+		return "STALE"
+	default:
+		return "STARTING"
+	}
+}
+
+const (
+	probeInterval = time.Second
+	probeTimeout  = 2 * time.Second
+	// staleAfter is how long the index may go unproven before it counts as stale: two probes that found nobody.
+	staleAfter = 3 * time.Second
+)
+
+// freshness keeps when the index was last proven to hold everything that a quorum of the log had committed.
+type freshness struct {
+	mu       sync.Mutex
+	loaded   bool      // a list was applied and a watch created, once
+	asOf     time.Time // the index held everything committed up to then
+	observed int64     // the newest revision a quorum read has shown
+	readAt   time.Time // when that read began
+}
+
+// saw notes a quorum read that began at the time and showed the revision.
+func (f *freshness) saw(revision, applied int64, began time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.observed, f.readAt = revision, began
+	if applied >= revision {
+		f.asOf = began
+	}
+}
+
+// reached notes that the index holds everything up to the revision.
+func (f *freshness) reached(applied int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.observed > 0 && applied >= f.observed && f.readAt.After(f.asOf) {
+		f.asOf = f.readAt
+	}
+}
+
+func (f *freshness) setLoaded(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.loaded {
+		f.loaded, f.asOf = true, now
+	}
+}
+
+// State is the replica's state now and, when it is Stale, for how long nothing was heard of the log.
+func (s *Store) State() (State, time.Duration) {
+	s.fresh.mu.Lock()
+	defer s.fresh.mu.Unlock()
+	if !s.fresh.loaded {
+		return Starting, 0
+	}
+	if age := s.options.Now().Sub(s.fresh.asOf); age > staleAfter {
+		return Stale, age
+	}
+	return Ready, 0
+}
+
+// Lag is how many revisions the index is behind the newest that a quorum read has shown.
+func (s *Store) Lag() int64 {
+	s.fresh.mu.Lock()
+	defer s.fresh.mu.Unlock()
+	return max(0, s.fresh.observed-s.index.applied())
+}
+
+// probe asks a quorum for the log's revision, again and again. It is what tells a quiet log from a lost one, and finds
+// out when the log behind the same address is another (a watch at a revision too high is silent for ever).
+func (s *Store) probe(ctx context.Context) error {
+	ticker := time.NewTicker(probeInterval)
+	defer ticker.Stop()
+	for {
+		s.probeOnce(ctx)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+func (s *Store) probeOnce(ctx context.Context) {
+	applied := s.index.applied()
+	began := s.options.Now()
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	resp, err := s.log.requests.Get(ctx, s.options.Prefix, clientv3.WithCountOnly())
+	if err != nil {
+		return // the passing time says it: see State
+	}
+	if reason := s.anotherHistory(resp.Header.ClusterId, resp.Header.Revision, applied); reason != "" {
+		s.demandRelist(reason)
+		return
+	}
+	s.fresh.saw(resp.Header.Revision, s.index.applied(), began)
+	if s.index.applied() < resp.Header.Revision {
+		s.demandProgress()
+	}
+}
+
+// anotherHistory names the reason why a header cannot come from the log that the index was made from; applied is the
+// index's revision before the request.
+func (s *Store) anotherHistory(cluster uint64, revision, applied int64) string {
+	known := s.cluster.Load()
+	switch {
+	case known == 0:
+		return ""
+	case cluster != known:
+		return fmt.Sprintf("the cluster is another (%x, was %x)", cluster, known)
+	case revision < applied:
+		return fmt.Sprintf("the log went back to revision %d (was %d)", revision, applied)
+	default:
+		return ""
+	}
+}

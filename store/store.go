@@ -1,0 +1,135 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"usher"
+)
+
+// Options configure a Store. The zero value of each field but Logger is usable.
+type Options struct {
+	Prefix        string           // of every key; "" means DefaultPrefix
+	MaxTxnOps     int              // etcd's --max-txn-ops; 0 means DefaultMaxTxnOps
+	CommitTimeout time.Duration    // for one transaction; 0 means 5 s
+	Now           func() time.Time // what staleness is measured by; nil means time.Now
+	Logger        *slog.Logger
+}
+
+// DefaultPrefix is where Usher's records lie in etcd; v1 is the version of their layout.
+const DefaultPrefix = "/usher/v1/"
+
+// Store is the log with its index: one replica's view of everything. It is safe for concurrent use.
+type Store struct {
+	options Options
+	log     *Log
+	index   *index
+	writer  *writer
+	fresh   freshness
+
+	cluster         atomic.Uint64 // the id of the cluster that the index was made from; 0 before the first list
+	otherHistory    atomic.Bool   // the next list comes from a log whose revisions say nothing about ours
+	relistDemands   chan string   // probe → follower: the reason
+	progressDemands chan struct{} // probe → follower
+
+	ready     chan struct{} // closed when a list was applied and a watch created
+	readyOnce sync.Once
+	stop      context.CancelFunc
+	running   *errgroup.Group
+}
+
+// Open starts to follow the log, and to write to it. The Store owns the goroutines it starts until Close, but not the
+// Log. It is Starting until WaitReady returns.
+func Open(log *Log, o Options, tables ...Definition) (*Store, error) {
+	if o.Prefix == "" {
+		o.Prefix = DefaultPrefix
+	}
+	if !strings.HasSuffix(o.Prefix, "/") {
+		return nil, fmt.Errorf("the etcd prefix %q must end in a slash", o.Prefix)
+	}
+	if o.MaxTxnOps == 0 {
+		o.MaxTxnOps = DefaultMaxTxnOps
+	}
+	if o.CommitTimeout == 0 {
+		o.CommitTimeout = 5 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	ix, err := newIndex(tables)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		options: o, log: log, index: ix,
+		relistDemands: make(chan string, 1), progressDemands: make(chan struct{}, 1), ready: make(chan struct{}),
+	}
+	ix.onApply = s.fresh.reached
+	s.writer = newWriter(s)
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.running, ctx = errgroup.WithContext(ctx)
+	// All three end with ctx, which Close cancels before it waits for them.
+	s.running.Go(func() error { return s.follow(ctx) })
+	s.running.Go(func() error { return s.probe(ctx) })
+	s.running.Go(func() error { return s.writer.run(ctx) })
+	return s, nil
+}
+
+// Close stops following and writing, and waits until both have stopped. Changes still waiting are refused.
+func (s *Store) Close() {
+	s.stop()
+	_ = s.running.Wait() // only ever the cancellation just asked for
+	s.writer.shut()
+}
+
+func (s *Store) signalReady() { s.readyOnce.Do(func() { close(s.ready) }) }
+
+// WaitReady returns when a list has been applied and a watch created, or with the context's error.
+func (s *Store) WaitReady(ctx context.Context) error {
+	select {
+	case <-s.ready:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the first list of the log: %w", ctx.Err())
+	}
+}
+
+// Snapshot is the index as it is now.
+func (s *Store) Snapshot() *Snapshot { return s.index.snapshot() }
+
+// Revision is the log's revision that the index has applied.
+func (s *Store) Revision() int64 { return s.index.applied() }
+
+// WaitRevision returns when the index is at least that new. It gives up with the context: the caller's question must
+// then be refused, never passed on to etcd, where a crowd of them would bring it down.
+func (s *Store) WaitRevision(ctx context.Context, revision int64) error {
+	if err := s.index.wait(ctx, revision); err != nil {
+		return &usher.Error{Code: usher.CodeUnavailable, RetryAfter: time.Second, Err: err,
+			Detail: fmt.Sprintf("This replica has not seen revision %d yet.", revision)}
+	}
+	return nil
+}
+
+// MaxTxnOps is how many operations one transaction of the log may have.
+func (s *Store) MaxTxnOps() int { return s.options.MaxTxnOps }
+
+// Rejected lists the records that do not decode, by key.
+func (s *Store) Rejected() []Rejected {
+	s.index.mu.Lock()
+	defer s.index.mu.Unlock()
+	all := make([]Rejected, 0, len(s.index.rejected))
+	for _, r := range s.index.rejected {
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b Rejected) int { return strings.Compare(string(a.Key), string(b.Key)) })
+	return all
+}

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"iter"
+	"strings"
+)
+
+// Table is one kind of record: the first segment of its keys, and how a value is read and written. It is declared once,
+// by the package that owns the records, and handed to Open.
+type Table[R any] struct {
+	// Name is the first segment of every key: "rooms" for rooms/{tenant}/{room}.
+	Name string
+	// Aggregate says that a record of this table guards others: a decision that writes one is committed only if the
+	// record has not changed since the snapshot it was decided on.
+	Aggregate bool
+	// Decode reads a stored value. It must not keep path or value unless R is meant to hold them: they are never
+	// changed afterwards, so R may. An error keeps the key's last good record.
+	Decode func(path string, value []byte) (R, error)
+	// Encode writes what Decode reads.
+	Encode func(R) ([]byte, error)
+}
+
+// Row is a record as the index holds it. It is never mutated: a change is a new Row.
+type Row[R any] struct {
+	Path     string // the key below the table: "{tenant}/{room}"
+	Created  int64  // the revision that created the key; 0 for a row not yet committed
+	Modified int64  // the revision that last wrote it; 0 for a row not yet committed
+	Value    R
+}
+
+// Reader is what a table can be read from: a Snapshot, or the Tx of a decision.
+type Reader interface {
+	get(table, path string) (row any, ok bool)
+	scan(table, prefix, after string) iter.Seq2[string, any]
+}
+
+// Get finds the record at the path.
+func (t Table[R]) Get(r Reader, path string) (*Row[R], bool) {
+	row, ok := r.get(t.Name, path)
+	if !ok {
+		return nil, false
+	}
+	return row.(*Row[R]), true
+}
+
+// Scan yields the records whose path begins with prefix and is greater than after (empty: from the first), in order of
+// path.
+func (t Table[R]) Scan(r Reader, prefix, after string) iter.Seq[*Row[R]] {
+	return func(yield func(*Row[R]) bool) {
+		for _, row := range r.scan(t.Name, prefix, after) {
+			if !yield(row.(*Row[R])) {
+				return
+			}
+		}
+	}
+}
+
+// Put writes the record at the path within the transaction.
+func (t Table[R]) Put(tx *Tx, path string, value R) {
+	tx.put(t, path, &Row[R]{Path: path, Value: value})
+}
+
+// Delete removes the record at the path within the transaction; one that does not exist stays so.
+func (t Table[R]) Delete(tx *Tx, path string) {
+	tx.put(t, path, nil)
+}
+
+// Pending yields the records under prefix that the transaction has written so far, in no order. A deleted one is not
+// among them.
+func (t Table[R]) Pending(tx *Tx, prefix string) iter.Seq[*Row[R]] {
+	return func(yield func(*Row[R]) bool) {
+		for _, change := range tx.changes {
+			if change.table.name() != t.Name || change.row == nil || !strings.HasPrefix(change.path, prefix) {
+				continue
+			}
+			if !yield(change.row.(*Row[R])) {
+				return
+			}
+		}
+	}
+}
+
+// Key is where the record at the path lies below the store's prefix.
+func (t Table[R]) Key(path string) Key { return Key(t.Name + "/" + path) }
+
+// Key names one record: table/path.
+type Key string
+
+// Definition is a Table of any record type, as Open takes it.
+type Definition interface {
+	name() string
+	aggregate() bool
+	decode(path string, value []byte, created, modified int64) (any, error)
+	encode(row any) ([]byte, error)
+	meta(row any) (path string, modified int64)
+}
+
+func (t Table[R]) name() string    { return t.Name }
+func (t Table[R]) aggregate() bool { return t.Aggregate }
+
+func (t Table[R]) decode(path string, value []byte, created, modified int64) (any, error) {
+	record, err := t.Decode(path, value)
+	if err != nil {
+		return nil, err
+	}
+	return &Row[R]{Path: path, Created: created, Modified: modified, Value: record}, nil
+}
+
+func (t Table[R]) encode(row any) ([]byte, error) { return t.Encode(row.(*Row[R]).Value) }
+
+func (t Table[R]) meta(row any) (string, int64) {
+	r := row.(*Row[R])
+	return r.Path, r.Modified
+}
+
+func (r *Row[R]) rowPath() string { return r.Path }

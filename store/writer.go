@@ -1,0 +1,371 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"usher"
+)
+
+// Change is one mutation on its way into the log.
+type Change[D any] struct {
+	// Aggregates names the records that the change may write and that guard others: those of tables marked Aggregate.
+	// Changes that share one are decided together, in the order of their arrival. It is asked anew for every attempt.
+	Aggregates func(*Snapshot) []Key
+	// Decide reads and writes the transaction. It runs in the writer, for one change after the other, so it must be
+	// quick: no I/O, no waiting. It may run again on a newer snapshot, so what it returns must be new each time, and it
+	// must not keep the Tx. An error refuses the change and takes back what it wrote.
+	Decide func(*Tx) (D, error)
+	// Meanwhile, when set, is given what was decided while its commit is in flight, on the goroutine that called
+	// Commit: work that the answer needs goes here. It runs again if the decision changed.
+	Meanwhile func(D)
+}
+
+// Commit has the change decided and written, and returns the decision once it is in the log and this replica's index
+// shows it. The error of Decide comes back as it is; it is as true as a decision: what it was based on was compared too.
+//
+// An error of usher.CodeUnavailable says that nothing was written, usher.CodeOutcomeUnknown that nobody knows.
+func Commit[D any](ctx context.Context, s *Store, c Change[D]) (D, error) {
+	sub := &submission{
+		ctx: ctx, aggregates: c.Aggregates, bell: make(chan struct{}, 1),
+		decide: func(tx *Tx) (any, error) { return c.Decide(tx) },
+	}
+	s.writer.enqueue(sub)
+	prepared := 0
+	for {
+		var v verdict
+		select {
+		case <-sub.bell:
+			v = sub.look()
+		case <-ctx.Done():
+			v = sub.abandon()
+		}
+		if v.final && v.failure != nil {
+			var none D
+			return none, v.failure
+		}
+		decision, _ := v.decision.(D)
+		if v.refusal == nil && c.Meanwhile != nil && prepared != v.attempt {
+			c.Meanwhile(decision)
+			prepared = v.attempt
+		}
+		if v.final {
+			return decision, v.refusal
+		}
+	}
+}
+
+// submission is a change in the writer's hands.
+type submission struct {
+	ctx        context.Context
+	aggregates func(*Snapshot) []Key
+	decide     func(*Tx) (any, error)
+	alone      bool // too large to share a transaction; only the writer touches it
+
+	bell chan struct{} // rung when the verdict has moved on
+
+	mu      sync.Mutex
+	verdict verdict // guarded by mu
+	sent    bool    // guarded by mu: the log may have it
+}
+
+// verdict is what is known of a submission so far.
+type verdict struct {
+	attempt  int // counts the decisions, from 1
+	decision any
+	refusal  error // of Decide
+	failure  error // of the commit
+	final    bool
+}
+
+func (sub *submission) look() verdict {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	return sub.verdict
+}
+
+// abandon ends the wait of a caller that is out of time.
+func (sub *submission) abandon() verdict {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if sub.verdict.final {
+		return sub.verdict
+	}
+	err := &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Err: sub.ctx.Err(),
+		Detail: "The write was not done: it could not be sent to the log in time. Try again."}
+	if sub.sent {
+		err.Code, err.Detail = usher.CodeOutcomeUnknown, "The write was sent and its outcome is not known. Read before you repeat it."
+	}
+	return verdict{final: true, failure: err}
+}
+
+// decided shows the caller a decision whose commit is about to be sent.
+func (sub *submission) decided(decision any, refusal error) {
+	sub.mu.Lock()
+	sub.verdict = verdict{attempt: sub.verdict.attempt + 1, decision: decision, refusal: refusal}
+	sub.sent = true
+	sub.mu.Unlock()
+	sub.ring()
+}
+
+// settle makes the verdict final; failure is nil when the decision holds.
+func (sub *submission) settle(failure error) {
+	sub.mu.Lock()
+	sub.verdict.final, sub.verdict.failure = true, failure
+	sub.mu.Unlock()
+	sub.ring()
+}
+
+// again takes back a decision whose compare failed: the log does not have it.
+func (sub *submission) again() {
+	sub.mu.Lock()
+	sub.sent = false
+	sub.mu.Unlock()
+}
+
+func (sub *submission) ring() {
+	select {
+	case sub.bell <- struct{}{}:
+	default: // rung already; whoever comes will see the newest verdict
+	}
+}
+
+// writer is the one way into the log. There is no timer: while a transaction is in flight, the next batch gathers.
+type writer struct {
+	store *Store
+
+	mu     sync.Mutex
+	queue  []*submission // guarded by mu
+	closed bool          // guarded by mu: nobody serves the queue any more
+	wake   chan struct{}
+}
+
+func newWriter(s *Store) *writer { return &writer{store: s, wake: make(chan struct{}, 1)} }
+
+func (w *writer) enqueue(sub *submission) {
+	w.mu.Lock()
+	closed := w.closed
+	if !closed {
+		w.queue = append(w.queue, sub)
+	}
+	w.mu.Unlock()
+	if closed {
+		sub.settle(errShuttingDown())
+		return
+	}
+	w.ring()
+}
+
+// putBack returns submissions to the head of the queue, in their order: they came before everybody who waits.
+func (w *writer) putBack(subs []*submission) {
+	if len(subs) == 0 {
+		return
+	}
+	w.mu.Lock()
+	w.queue = append(subs, w.queue...)
+	w.mu.Unlock()
+	w.ring()
+}
+
+func (w *writer) ring() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *writer) take() []*submission {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	batch := w.queue
+	w.queue = nil
+	return batch
+}
+
+// run serves the queue until the context ends.
+func (w *writer) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-w.wake:
+		}
+		if batch := w.take(); len(batch) > 0 {
+			w.round(ctx, batch)
+		}
+	}
+}
+
+// shut refuses what is still in the queue and what may yet come, after run has returned.
+func (w *writer) shut() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	for _, sub := range w.take() {
+		sub.settle(errShuttingDown())
+	}
+}
+
+func errShuttingDown() error {
+	return &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Detail: "This replica is shutting down. Try again."}
+}
+
+// round takes a batch through one transaction.
+func (w *writer) round(ctx context.Context, batch []*submission) {
+	batch = inTime(batch)
+	if state, age := w.store.State(); state != Ready {
+		for _, sub := range batch {
+			sub.settle(&usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter,
+				Err: fmt.Errorf("the index is %s, last fresh %s ago", state, age.Round(time.Second))})
+		}
+		return
+	}
+	snapshot := w.store.Snapshot()
+	parts, later := w.share(partition(snapshot, batch))
+	budget := w.store.options.MaxTxnOps
+	if len(parts) > 1 {
+		budget -= len(parts) // etcd counts a nested transaction's operations on top of those of the outer one
+	}
+	groups := make([]*group, 0, len(parts))
+	taken := make(map[Key]struct{})
+	for _, members := range parts {
+		g, rest := w.decideGroup(snapshot, members, budget, len(parts) == 1)
+		if len(g.members) > 0 && !disjoint(g, taken) {
+			rest, g = members, &group{}
+		}
+		if len(g.members) > 0 {
+			groups = append(groups, g)
+		}
+		later = append(later, rest...)
+	}
+	w.putBack(later)
+	if len(groups) > 0 {
+		w.send(ctx, groups)
+	}
+}
+
+// inTime drops submissions whose callers have given up; they have told themselves so.
+func inTime(batch []*submission) []*submission {
+	kept := batch[:0]
+	for _, sub := range batch {
+		if sub.ctx.Err() == nil {
+			kept = append(kept, sub)
+		}
+	}
+	return kept
+}
+
+// share picks the groups for this transaction. Each gets its part of max-txn-ops, which nesting divides: as many groups
+// as leave each as many operations as there are groups. A submission that needs a transaction of its own gets one when
+// it comes first.
+func (w *writer) share(parts [][]*submission) (now [][]*submission, later []*submission) {
+	if len(parts) > 0 && parts[0][0].alone {
+		now, parts = parts[:1], parts[1:]
+	} else {
+		now = parts[:min(len(parts), w.store.options.MaxTxnOps/2)]
+		parts = parts[len(now):]
+	}
+	for _, members := range parts {
+		later = append(later, members...)
+	}
+	return now, later
+}
+
+// disjoint adds the group's keys to those taken, or says that one of them is. Changes that share a key should have
+// named a common aggregate; if they did not, the later one waits for the next round.
+func disjoint(g *group, taken map[Key]struct{}) bool {
+	for _, key := range g.tx.order {
+		if _, ok := taken[key]; ok {
+			return false
+		}
+	}
+	for _, key := range g.tx.order {
+		taken[key] = struct{}{}
+	}
+	return true
+}
+
+// decideGroup decides the members one after the other on one transaction, as far as the budget of operations goes. What
+// does not fit any more comes back as rest. A change that alone is over the budget is refused when it has the
+// transaction for itself, and otherwise comes back to get one.
+func (w *writer) decideGroup(snapshot *Snapshot, members []*submission, budget int, alone bool) (g *group, rest []*submission) {
+	g = &group{tx: newTx(w.store.index.tables, snapshot)}
+	for i, sub := range members {
+		mark := g.tx.mark()
+		for _, key := range sub.aggregates(snapshot) {
+			g.tx.guard(key)
+		}
+		decision, refusal := decideSafely(sub, g.tx)
+		if refusal != nil {
+			g.tx.rollbackChanges(mark)
+		}
+		if operations := g.tx.operations(); operations > budget {
+			g.tx.rollback(mark)
+			if i > 0 {
+				return g, members[i:]
+			}
+			if !alone {
+				sub.alone = true
+				return &group{tx: g.tx}, members
+			}
+			refusal = errTooManyOps(operations, budget)
+		}
+		sub.decided(decision, refusal)
+		g.members = append(g.members, sub)
+	}
+	return g, nil
+}
+
+func errTooManyOps(operations, limit int) error {
+	return usher.Errorf(usher.CodeBulkTooLarge, "This takes %d operations in one transaction of the log, which allows %d. Send less at once.",
+		operations, limit).With("limit", limit)
+}
+
+// decideSafely turns a panic of a decision into its refusal: one bad change must not end the writer for all.
+func decideSafely(sub *submission, tx *Tx) (decision any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = usher.Internal(fmt.Errorf("%v\n%s", p, debug.Stack()), "decide: panic")
+		}
+	}()
+	return sub.decide(tx)
+}
+
+// send commits the groups and settles their members. Those whose compares failed were decided on an index that the log
+// had outrun: they are decided again once the index has caught up.
+func (w *writer) send(ctx context.Context, groups []*group) {
+	held, revision, err := w.store.commit(ctx, groups)
+	if err == nil {
+		wait, cancel := context.WithTimeout(ctx, w.store.options.CommitTimeout)
+		err = w.shown(wait, revision)
+		cancel()
+	}
+	var again []*submission
+	for i, g := range groups {
+		for _, sub := range g.members {
+			switch {
+			case err != nil:
+				sub.settle(err)
+			case held[i]:
+				sub.settle(nil)
+			default:
+				sub.again()
+				again = append(again, sub)
+			}
+		}
+	}
+	w.putBack(again)
+}
+
+// shown waits until this replica's own reads show the revision. If they do not in time, the write has happened all the
+// same, but answering so would let the caller's next read contradict the answer.
+func (w *writer) shown(ctx context.Context, revision int64) error {
+	if err := w.store.index.wait(ctx, revision); err != nil {
+		return &usher.Error{Code: usher.CodeOutcomeUnknown, RetryAfter: retryAfter, Err: err,
+			Detail: "The write is in the log but this replica does not show it yet. Read before you repeat it."}
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package tenant
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"usher"
+	"usher/store"
+)
+
+// Scope is something that an API key may do.
+type Scope string
+
+// The scopes.
+const (
+	ParticipantsWrite Scope = "participants:write"
+	ParticipantsRead  Scope = "participants:read"
+	RoomsWrite        Scope = "rooms:write"
+	RoomsRead         Scope = "rooms:read"
+	TenantRead        Scope = "tenant:read"
+	TenantWrite       Scope = "tenant:write"
+)
+
+// AllScopes is what a tenant's first key may do.
+func AllScopes() []Scope {
+	return []Scope{ParticipantsWrite, ParticipantsRead, RoomsWrite, RoomsRead, TenantRead, TenantWrite}
+}
+
+// Secret is a credential in the clear. It does not print: only Reveal gives it away.
+type Secret struct{ text string }
+
+const redacted = "[redacted]"
+
+// Reveal gives the secret itself, to be shown to its owner once.
+func (s Secret) Reveal() string { return s.text }
+
+// String, GoString, LogValue and MarshalText keep the secret out of logs, errors and documents.
+func (Secret) String() string { return redacted }
+
+// GoString answers %#v.
+func (Secret) GoString() string { return redacted }
+
+// Format answers every other verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
+// LogValue answers slog.
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText answers JSON.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// hash is the only form in which a secret is stored. Keys carry 190 random bits, so they need no slow hash.
+func (s Secret) hash() [sha256.Size]byte { return sha256.Sum256([]byte(s.text)) }
+
+// Secrets look like {prefix}{32 characters of base 62}_{6 of checksum}. The checksum (CRC-32, IEEE) tells a mistyped or
+// truncated key from an unknown one without a look-up, and scanners for leaked keys from any other word.
+const (
+	apiKeyPrefix      = "usk_"
+	operatorKeyPrefix = "uso_"
+	secretLength      = 32
+	checksumLength    = 6
+	base62            = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+func newSecret(prefix string) Secret {
+	random := make([]byte, secretLength)
+	for i := range random {
+		n, err := rand.Int(rand.Reader, big.NewInt(int64(len(base62))))
+		if err != nil { // crypto/rand.Reader never fails (its documentation)
+			panic("tenant: " + err.Error())
+		}
+		random[i] = base62[n.Int64()]
+	}
+	body := prefix + string(random)
+	return Secret{body + "_" + checksum(body)}
+}
+
+// NewOperatorKey makes a key for the operator.
+func NewOperatorKey() Secret { return newSecret(operatorKeyPrefix) }
+
+// OperatorKey takes the operator's own choice of a key.
+func OperatorKey(text string) Secret { return Secret{text} }
+
+func checksum(body string) string {
+	text := big.NewInt(int64(crc32.ChecksumIEEE([]byte(body)))).Text(62)
+	return strings.Repeat("0", checksumLength-len(text)) + text
+}
+
+// ParseAPIKey takes what a caller sent as an API key, and says whether it can be one at all.
+func ParseAPIKey(s string) (Secret, bool) {
+	const length = len(apiKeyPrefix) + secretLength + 1 + checksumLength
+	if len(s) != length || !strings.HasPrefix(s, apiKeyPrefix) {
+		return Secret{}, false
+	}
+	body, sum := s[:length-checksumLength-1], s[length-checksumLength:]
+	if s[len(body)] != '_' || strings.Trim(body[len(apiKeyPrefix):], base62) != "" {
+		return Secret{}, false
+	}
+	return Secret{s}, sum == checksum(body)
+}
+
+// IsAPIKey says whether a bearer credential means to be an API key.
+func IsAPIKey(s string) bool { return strings.HasPrefix(s, apiKeyPrefix) }
+
+// APIKey is what is known of a key, without the key.
+type APIKey struct {
+	ID        KeyID      `json:"id"`
+	TenantID  ID         `json:"tenant_id"`
+	Name      string     `json:"name"`
+	Scopes    []Scope    `json:"scopes"`
+	CreatedAt usher.Time `json:"created_at"`
+	ExpiresAt usher.Time `json:"expires_at,omitzero"` // zero: never
+}
+
+// Has says whether the key may do what the scope names.
+func (k APIKey) Has(s Scope) bool { return slices.Contains(k.Scopes, s) }
+
+// APIKeys is the table of API keys: {sha256 of the key, in hex}.
+var APIKeys = store.Table[APIKey]{Name: "api-keys", Decode: decodeJSON[APIKey], Encode: encodeJSON[APIKey]}
+
+func decodeJSON[T any](_ string, value []byte) (t T, err error) {
+	err = json.Unmarshal(value, &t)
+	return t, err
+}
+
+func encodeJSON[T any](t T) ([]byte, error) { return json.Marshal(t) }
+
+func keyPath(s Secret) string {
+	sum := s.hash()
+	return hex.EncodeToString(sum[:])
+}
+
+// Authenticate finds whose API key a secret is. An unknown key and an expired one read the same.
+func (s *Service) Authenticate(secret Secret) (APIKey, Tenant, error) {
+	return authenticate(s.log.Snapshot(), secret, s.now())
+}
+
+func authenticate(r store.Reader, secret Secret, now time.Time) (APIKey, Tenant, error) {
+	row, ok := APIKeys.Get(r, keyPath(secret))
+	if !ok || (!row.Value.ExpiresAt.IsZero() && !now.Before(row.Value.ExpiresAt.Time)) {
+		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeUnauthenticated, "The API key is not known, or has expired or been revoked.")
+	}
+	owner, ok := Tenants.Get(r, string(row.Value.TenantID))
+	if !ok {
+		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeUnauthenticated, "The API key is not known, or has expired or been revoked.")
+	}
+	if owner.Value.Status == StatusSuspended {
+		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeTenantSuspended, "The tenant is suspended.")
+	}
+	return row.Value, owner.Value, nil
+}

@@ -1,0 +1,11 @@
+// Package tenant is who everything belongs to: tenants and their settings, API keys, signing keys and tokens.
+//
+// Records, below the store's prefix:
+//
+//	tenants/{tenant}               name, status, the settings the tenant has set itself, the signing key in use; an aggregate
+//	api-keys/{sha256 of the key}   whose key it is and what it may; the key itself is nowhere
+//	signing-keys/{tenant}/{kid}    the public key, and the private one sealed under a master key that is not in etcd
+//
+// Settings are resolved, and what follows from them compiled, when the record is applied to the index, not when a
+// request comes. The package token below knows how to sign and verify; this one knows with which key, and for whom.
+package tenant

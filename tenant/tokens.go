@@ -1,0 +1,70 @@
+package tenant
+
+import (
+	"time"
+
+	"usher"
+	"usher/store"
+	"usher/tenant/token"
+)
+
+// Seat is what the tokens of a participant say of it.
+type Seat struct {
+	Participant, RoomID, RoomName, Name, ExternalUserID, Role string
+}
+
+// Tokens are the credentials of a seat.
+type Tokens struct {
+	token.SeatTokens
+	ExpiresIn time.Duration // of the access token
+}
+
+// clockSkew is how far the clocks of replicas may differ: a token that one has just signed is good on every other.
+const clockSkew = 5 * time.Second
+
+// SignSeat signs the tokens of a seat with the tenant's current key.
+func (s *Service) SignSeat(r store.Reader, t Tenant, seat Seat) (Tokens, error) {
+	signer, err := s.signer(r, t)
+	if err != nil {
+		return Tokens{}, err
+	}
+	access := time.Duration(t.Settings.AccessTokenTTLSeconds) * time.Second
+	signed, err := signer.SignSeat(token.Claims{
+		Issuer: s.Issuer(t.ID), Subject: seat.Participant, IssuedAt: s.now(), TenantID: string(t.ID),
+		RoomID: seat.RoomID, RoomName: seat.RoomName, Name: seat.Name, ExternalUserID: seat.ExternalUserID,
+		Role: seat.Role, Grants: t.Settings.Roles[seat.Role].Strings(),
+	}, access, time.Duration(t.Settings.RefreshTokenTTLSeconds)*time.Second)
+	if err != nil {
+		return Tokens{}, usher.Internal(err, "sign for %s", seat.Participant)
+	}
+	return Tokens{SeatTokens: signed, ExpiresIn: access}, nil
+}
+
+// Issuer is the iss of the tenant's tokens, and the URL below which its public keys are found.
+func (s *Service) Issuer(id ID) string { return s.issuerURL + "/api/v1/tenants/" + string(id) }
+
+// VerifyToken says what a participant's token says, when it is one of the audiences' and genuine. Whether the
+// participant is still in the room is not asked here.
+func (s *Service) VerifyToken(compact string, audiences ...token.Audience) (token.Claims, Tenant, error) {
+	snapshot := s.log.Snapshot()
+	unverified, err := token.Parse(compact)
+	if err != nil {
+		return token.Claims{}, Tenant{}, err
+	}
+	id := ID(unverified.TenantID())
+	owner, known := Tenants.Get(snapshot, string(id))
+	key, found := SigningKeys.Get(snapshot, signingKeyPath(id, unverified.KID()))
+	if !known || !found {
+		return token.Claims{}, Tenant{}, usher.Errorf(usher.CodeInvalidToken, "The token was signed by a key that is not known here.")
+	}
+	claims, err := unverified.Verify(key.Value.Public, token.Expect{
+		Issuer: s.Issuer(id), TenantID: string(id), Audiences: audiences, Now: s.now(), Leeway: clockSkew,
+	})
+	if err != nil {
+		return token.Claims{}, Tenant{}, err
+	}
+	if owner.Value.Status == StatusSuspended {
+		return token.Claims{}, Tenant{}, usher.Errorf(usher.CodeTenantSuspended, "The tenant is suspended.")
+	}
+	return claims, owner.Value, nil
+}
