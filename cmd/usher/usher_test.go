@@ -1,0 +1,217 @@
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary is the real program, built once for all tests.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "usher-binary")
+	if err != nil {
+		panic(err)
+	}
+	binary = filepath.Join(dir, "usher")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		panic(string(out))
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// process is a running usher.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	url    string
+	key    string // the API key that a first start has printed
+	stderr *bytes.Buffer
+}
+
+var (
+	servesOn = regexp.MustCompile(`^usher serves on (http://\S+) `)
+	apiKey   = regexp.MustCompile(`^\s+API key\s+(usk_\S+)`)
+)
+
+// start runs usher on a data directory until it serves and, on a first start, until it has printed its key.
+func start(t *testing.T, dir string, first bool) *process {
+	t.Helper()
+	p := &process{t: t, stderr: &bytes.Buffer{}}
+	p.cmd = exec.Command(binary, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+	p.cmd.Stderr = p.stderr
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if found := servesOn.FindStringSubmatch(lines.Text()); found != nil {
+			p.url = found[1]
+		}
+		if found := apiKey.FindStringSubmatch(lines.Text()); found != nil {
+			p.key = found[1]
+		}
+		if p.url != "" && (p.key != "" || !first) {
+			go func() { _, _ = io.Copy(io.Discard, stdout) }() // ends with the process
+			return p
+		}
+	}
+	t.Fatalf("usher did not start: %s", p.stderr)
+	return nil
+}
+
+func (p *process) do(method, path, body string) (status int, answer map[string]any, err error) {
+	request, err := http.NewRequest(method, p.url+path, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	request.Header.Set("X-API-Key", p.key)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	return response.StatusCode, answer, json.NewDecoder(response.Body).Decode(&answer)
+}
+
+// TestWhatWasAcknowledgedSurvivesAKill kills the process in the middle of 1000 adds and looks at what is left.
+func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := start(t, dir, true)
+	var (
+		mu           sync.Mutex
+		acknowledged = make(map[string]bool)
+		workers      sync.WaitGroup
+		kill         sync.Once
+	)
+	for w := range 20 {
+		workers.Go(func() {
+			for i := range 50 {
+				status, added, err := p.do("POST", fmt.Sprintf("/api/v1/rooms/room-%d/participants", w), fmt.Sprintf(`{"display_name":"user %d-%d"}`, w, i))
+				if err != nil {
+					return // killed
+				}
+				mu.Lock()
+				if status == http.StatusCreated {
+					acknowledged[added["participant_id"].(string)] = true
+				}
+				half := len(acknowledged) >= 500
+				mu.Unlock()
+				if half {
+					kill.Do(func() { _ = p.cmd.Process.Signal(syscall.SIGKILL) })
+				}
+			}
+		})
+	}
+	workers.Wait()
+	_ = p.cmd.Wait()
+	if len(acknowledged) < 500 || len(acknowledged) == 1000 {
+		t.Fatalf("%d adds were acknowledged before the kill", len(acknowledged))
+	}
+	again := start(t, dir, false)
+	again.key = p.key
+	for w := range 20 {
+		name := fmt.Sprintf("/api/v1/rooms/room-%d", w)
+		_, list, err := again.do("GET", name+"/participants", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, room, err := again.do("GET", name, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seats, _ := list["participants"].([]any)
+		for _, seat := range seats {
+			delete(acknowledged, seat.(map[string]any)["id"].(string))
+		}
+		if room["participant_count"] != float64(len(seats)) {
+			t.Errorf("room-%d counts %v, %d are listed", w, room["participant_count"], len(seats))
+		}
+	}
+	if len(acknowledged) > 0 {
+		t.Errorf("%d acknowledged participants are gone", len(acknowledged))
+	}
+}
+
+// TestMistakesAreOneClearLine starts usher as a stranger might, and reads what it says.
+func TestMistakesAreOneClearLine(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() }) // after the subtests, which run when this function has returned
+	used := t.TempDir()
+	start(t, used, true)
+	written := t.TempDir()
+	w := start(t, written, true)
+	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.cmd.Wait(); err != nil {
+		t.Fatalf("SIGTERM did not end it in peace: %v: %s", err, w.stderr)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	other := filepath.Join(t.TempDir(), "other")
+	for path, text := range map[string]string{file: "x", other: strings.Repeat("A", 43) + "\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"port taken":         {[]string{"--listen", taken.Addr().String()}, "address already in use"},
+		"directory in use":   {[]string{"--data-dir", used}, "in use by another usher"},
+		"directory a file":   {[]string{"--data-dir", file}, "data directory"},
+		"wrong master key":   {[]string{"--data-dir", written, "--master-key-file", other}, "master key file"},
+		"missing master key": {[]string{"--master-key-file", file + "-none"}, "no such file"},
+		"etcd unreachable":   {[]string{"--etcd-endpoints", "127.0.0.1:1", "--operator-key", strings.Repeat("k", 16), "--master-key-file", other}, "does not answer"},
+		"short operator key": {[]string{"--operator-key", "short"}, "at least 16"},
+		"unknown flag":       {[]string{"--nope"}, "unknown flag"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			args := append([]string{"serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--data-dir", t.TempDir()}, c.args...)
+			var stderr bytes.Buffer
+			cmd := exec.Command(binary, args...)
+			cmd.Stderr = &stderr
+			done := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+			defer done.Stop()
+			err := cmd.Run()
+			line := lastLine(stderr.String())
+			if err == nil || !strings.HasPrefix(line, "usher: ") || !strings.Contains(line, c.says) {
+				t.Errorf("%v: %v, says: %s", c.args, err, stderr.String())
+			}
+		})
+	}
+}
+
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
+}
