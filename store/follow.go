@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/metadata"
 )
 
 const (
@@ -24,6 +27,9 @@ const (
 
 	backoffLeast, backoffMost = 50 * time.Millisecond, 5 * time.Second
 )
+
+// watches counts the watches of this process, to tell them apart.
+var watches atomic.Int64
 
 // errRelist says that the watch cannot be continued from where it was: list again.
 type errRelist struct{ reason string }
@@ -100,9 +106,10 @@ func (s *Store) load(ctx context.Context, trustRevisions bool) error {
 
 // watch follows the log from the applied revision until the stream ends, and says whether it heard anything.
 func (s *Store) watch(ctx context.Context) (heard bool, err error) {
-	// The same context, and so the same metadata, must serve the watch and the requests for progress: etcd's client
-	// keeps one stream for each metadata, and progress asked on another stream is answered there.
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	// etcd's client keeps one stream for each set of metadata. The watch has one of its own, which its requests for
+	// progress share: a stream's progress is not told while any watch on it is behind or has nothing to see yet.
+	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(clientv3.WithRequireLeader(ctx),
+		"usher-watch", strconv.FormatInt(watches.Add(1), 10)))
 	defer cancel()
 	events := s.log.watch.Watch(ctx, s.options.Prefix, clientv3.WithPrefix(), clientv3.WithRev(s.index.applied()+1),
 		clientv3.WithProgressNotify(), clientv3.WithCreatedNotify(), clientv3.WithFragment())

@@ -118,6 +118,38 @@ func TestTwoWritersLoseNothing(t *testing.T) {
 	}
 }
 
+// TestProgressDoesNotWaitForAnotherStore: a store that has just listed the log must not hold up another that waits for a
+// revision which brings it no event.
+func TestProgressDoesNotWaitForAnotherStore(t *testing.T) {
+	t.Parallel()
+	ctx := deadline(t)
+	quiet, err := Embed(ctx, EmbedOptions{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = quiet.Close() })
+	open := func(prefix string) *Store {
+		s, err := Open(quiet, Options{Prefix: prefix, Logger: slog.New(slog.DiscardHandler)}, numbers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Close)
+		if err := s.WaitReady(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	waits := open("/waits/")
+	response, err := quiet.requests.Put(ctx, "/elsewhere", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open("/listed-after/")
+	if err := waits.WaitRevision(ctx, response.Header.Revision); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestChangesThatShareRecordsAreOneGroup mixes changes of one record, of two, and of many in one batch.
 func TestChangesThatShareRecordsAreOneGroup(t *testing.T) {
 	t.Parallel()
