@@ -96,10 +96,16 @@ func (s *Service) admit(tx *store.Tx, t tenant.ID, ref rooms.Ref, requests []New
 	a := &admission{tenant: owner, room: room, seats: make([]seat, len(requests))}
 	seated := false
 	for i, v := range verdicts {
-		if a.seats[i], err = keep(tx, t, room.ID, requests[i], v, now); err != nil {
+		if v.Refused != nil {
+			a.seats[i] = seat{refused: v.Refused, decision: v.Decision}
+			continue
+		}
+		given, err := keep(tx, t, room.ID, requests[i], v, now)
+		if err != nil {
 			return nil, err
 		}
-		seated = seated || v.Refused == nil && !v.Existing
+		a.seats[i] = given
+		seated = seated || !v.Existing
 	}
 	if seated || room.Recording != before.Recording {
 		rooms.Keep(tx, t, room, drafted)
@@ -108,12 +114,9 @@ func (s *Service) admit(tx *store.Tx, t tenant.ID, ref rooms.Ref, requests []New
 	return a, nil
 }
 
-// keep writes what a verdict says about seats: the new one, and those it replaces.
+// keep writes what the verdict on an admitted join says about seats: the new one, and those it replaces.
 func keep(tx *store.Tx, t tenant.ID, room rooms.ID, n NewParticipant, v rooms.Verdict, now time.Time) (seat, error) {
-	given := seat{refused: v.Refused, decision: v.Decision}
-	if v.Refused != nil {
-		return given, nil
-	}
+	given := seat{decision: v.Decision}
 	for _, id := range v.Replaced {
 		if err := leave(tx, t, room, id, Replaced, now); err != nil {
 			return given, err

@@ -71,6 +71,7 @@ func admit(room Room, s tenant.Settings, mine []Seat, join Join, now time.Time) 
 	var replaced []SeatID
 	if len(mine) > 0 {
 		switch s.DuplicateParticipantPolicy {
+		case tenant.DuplicateAllow:
 		case tenant.DuplicateReject:
 			return room, Verdict{Decision: notSeated(room, s), Refused: usher.Errorf(usher.CodeParticipantDuplicate,
 				"A participant with this external_user_id is already in the room.")}

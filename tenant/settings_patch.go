@@ -84,7 +84,7 @@ func malformed(err error) error {
 	if !ok {
 		return usher.Internal(err, "check a settings patch")
 	}
-	if syntax.Err == jsontext.ErrDuplicateName {
+	if errors.Is(syntax.Err, jsontext.ErrDuplicateName) {
 		path := slices.Collect(syntax.JSONPointer.Tokens())
 		return usher.Invalid(usher.FieldError{Field: strings.Join(path, "."), Message: "is given twice"})
 	}

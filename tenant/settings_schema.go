@@ -2,6 +2,7 @@ package tenant
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -82,7 +83,7 @@ func (s schema) validate(key string, value any) []usher.FieldError {
 	if err == nil {
 		return nil
 	}
-	root, ok := err.(*jsonschema.ValidationError) // by Validate's contract
+	root, ok := errors.AsType[*jsonschema.ValidationError](err)
 	if !ok {
 		return []usher.FieldError{{Field: key, Message: "is not valid"}}
 	}

@@ -3,6 +3,7 @@ package tenant
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -87,6 +88,21 @@ func (s *Service) JWKS(id ID) ([]byte, error) {
 		keys = append(keys, row.Value.Public)
 	}
 	return token.JWKS(keys...), nil
+}
+
+// Algorithms lists what the tenant's tokens are or may soon be signed with, each once.
+func (s *Service) Algorithms(id ID) ([]string, error) {
+	snapshot := s.log.Snapshot()
+	if _, err := Find(snapshot, id); err != nil {
+		return nil, err
+	}
+	var algorithms []string
+	for row := range SigningKeys.Scan(snapshot, string(id)+"/", "") {
+		if alg := string(row.Value.Algorithm); !slices.Contains(algorithms, alg) {
+			algorithms = append(algorithms, alg)
+		}
+	}
+	return algorithms, nil
 }
 
 // CheckMasterKeys finds out whether the master keys at hand open the signing keys in the log, so that a wrong key file

@@ -42,7 +42,7 @@ func command() *cobra.Command {
 	child := &cobra.Command{Use: "serve", Short: "Start the gateway", Args: cobra.NoArgs, RunE: serve}
 	o.flags(child.Flags())
 	root.AddCommand(child, &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(c *cobra.Command, _ []string) {
-		fmt.Fprintln(c.OutOrStdout(), version())
+		c.Println(version())
 	}})
 	return root
 }
@@ -70,12 +70,13 @@ func run(ctx context.Context, o options) (err error) {
 	logger := observability.NewLogger(os.Stderr, format, slog.LevelInfo)
 
 	// The ports first: whoever starts a second one by mistake learns it before anything is touched.
-	api, err := net.Listen("tcp", o.Listen)
+	var ports net.ListenConfig
+	api, err := ports.Listen(ctx, "tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s (--listen): %w", o.Listen, cause(err))
 	}
 	defer func() { _ = api.Close() }() // closed by the server already, when it ran
-	ops, err := net.Listen("tcp", o.OpsListen)
+	ops, err := ports.Listen(ctx, "tcp", o.OpsListen)
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s (--ops-listen): %w", o.OpsListen, cause(err))
 	}

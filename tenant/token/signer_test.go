@@ -45,7 +45,7 @@ func TestSeatTokensVerifyWithAnotherLibrary(t *testing.T) {
 			for compact, wantType := range map[string]string{
 				tokens.Media: "at+jwt", tokens.API: "api+jwt", tokens.Refresh: "refresh+jwt",
 			} {
-				parsed, err := jose.ParseSigned(compact, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
+				parsed, err := jose.ParseSignedCompact(compact, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
 				if err != nil {
 					t.Fatal(err)
 				}
