@@ -17,7 +17,7 @@ import (
 // answer is what a handler gives back when all went well.
 type answer struct {
 	status int
-	body   any               // encoded as JSON; nil for none
+	body   any               // encoded as JSON unless it is a jsontext.Value or a document; nil for none
 	header map[string]string // beyond the usual
 }
 
@@ -49,15 +49,19 @@ func (a answer) write(g *Gateway, w http.ResponseWriter, c *call) {
 		w.WriteHeader(a.status)
 		return
 	}
-	body, isJSON := a.body.(jsontext.Value)
-	if !isJSON {
-		var err error
-		if body, err = json.Marshal(a.body, json.Deterministic(true)); err != nil {
+	switch body := a.body.(type) {
+	case document:
+		writeBody(w, a.status, body.mediaType, body.content)
+	case jsontext.Value:
+		writeBody(w, a.status, "application/json", body)
+	default:
+		encoded, err := json.Marshal(a.body, json.Deterministic(true))
+		if err != nil {
 			g.fail(w, c, usher.Internal(err, "encode an answer"))
 			return
 		}
+		writeBody(w, a.status, "application/json", encoded)
 	}
-	writeBody(w, a.status, "application/json", body)
 }
 
 // maxPage is how many entries a page may have, and has when nothing is said.

@@ -15,6 +15,7 @@ import (
 // access says who may take a route. The operator may take every one.
 type access struct {
 	anybody  bool
+	anyTime  bool         // the answer does not come from the index, so its state does not matter
 	scope    tenant.Scope // that an API key needs; "" lets none in
 	byPath   bool         // the tenant is the one in the path, and an API key must be its own
 	tenantly bool         // the route is about one tenant's things: the operator has to say whose
@@ -27,6 +28,11 @@ func byAnybody() access              { return access{anybody: true} }
 func byOperator() access             { return access{} }
 func byKey(s tenant.Scope) access    { return access{scope: s, tenantly: true} }
 func ofTenant(s tenant.Scope) access { return access{scope: s, byPath: true} }
+
+func (a access) atAnyTime() access {
+	a.anyTime = true
+	return a
+}
 
 func (a access) orSeat(g tenant.Grant) access {
 	a.seat, a.grant = true, g

@@ -17,7 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"go.jetify.com/typeid"
+
 	"usher/gateway"
+	"usher/gateway/openapitest"
 	"usher/participants"
 	"usher/rooms"
 	"usher/store"
@@ -57,6 +60,7 @@ const operatorKey = "an-operator-key-for-tests"
 type house struct {
 	t      *testing.T
 	url    string
+	client *http.Client // holds every answer against openapi.yaml
 	clock  *clock
 	tenant string
 	key    string // of the tenant
@@ -69,7 +73,7 @@ var prefixes atomic.Int64
 // open starts a gateway on an empty part of the log and makes a tenant with the settings.
 func open(t *testing.T, config string) *house {
 	t.Helper()
-	h := &house{t: t, clock: &clock{}, prefix: fmt.Sprintf("/test-%d/", prefixes.Add(1)), master: filepath.Join(t.TempDir(), "master")}
+	h := &house{t: t, client: &http.Client{Transport: openapitest.Transport(t, http.DefaultTransport)}, clock: &clock{}, prefix: fmt.Sprintf("/test-%d/", prefixes.Add(1)), master: filepath.Join(t.TempDir(), "master")}
 	if err := token.CreateMasterKeyFile(h.master); err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +153,7 @@ func (h *house) send(credential, method, path string, body any, headers ...strin
 	for i := 0; i+1 < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := h.client.Do(request)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -159,13 +163,10 @@ func (h *house) send(credential, method, path string, body any, headers ...strin
 		h.t.Fatal(err)
 	}
 	r := reply{status: response.StatusCode, header: response.Header, raw: string(raw)}
-	if len(raw) > 0 {
+	if len(raw) > 0 && strings.HasSuffix(r.header.Get("Content-Type"), "json") {
 		if err := json.Unmarshal(raw, &r.body); err != nil {
 			h.t.Fatalf("%s %s: answer is not JSON: %s", method, path, raw)
 		}
-	}
-	if r.header.Get("Usher-Revision") == "" || r.header.Get("X-Request-ID") == "" {
-		h.t.Errorf("%s %s: no Usher-Revision or X-Request-ID in %v", method, path, r.header)
 	}
 	return r
 }
@@ -186,9 +187,6 @@ func (h *house) refused(credential string, status int, code, method, path string
 	r := h.send(credential, method, path, body, headers...)
 	if r.status != status || r.body["code"] != code {
 		h.t.Errorf("%s %s %v: %d %v, want %d %s: %s", method, path, body, r.status, r.body["code"], status, code, r.raw)
-	}
-	if r.header.Get("Content-Type") != "application/problem+json" || r.body["error"] != r.body["detail"] || r.body["request_id"] != r.header.Get("X-Request-ID") {
-		h.t.Errorf("%s %s: not a problem document of ours: %s", method, path, r.raw)
 	}
 	return r
 }
@@ -223,4 +221,14 @@ func together(n int, f func(i int)) {
 		all.Go(func() { f(i) })
 	}
 	all.Wait()
+}
+
+// uuidOf is the bare UUID of a TypeID.
+func uuidOf(t *testing.T, id string) string {
+	t.Helper()
+	parsed, err := typeid.FromString(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed.UUID()
 }

@@ -97,7 +97,7 @@ func TestDuplicatePolicies(t *testing.T) {
 				t.Error("the same seat")
 			}
 		}},
-		{"reject", func(t *testing.T, h *house, _ object) {
+		{"reject", func(_ *testing.T, h *house, _ object) {
 			h.refused(h.key, 409, "participant_duplicate", "POST", "/api/v1/rooms/r/participants", object{"display_name": "A", "external_user_id": "u"})
 		}},
 		{"return_existing", func(t *testing.T, h *house, first object) {

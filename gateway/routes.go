@@ -52,6 +52,10 @@ func (g *Gateway) routes() []route {
 		{get, owner + "/config", ofTenant(tenant.TenantRead), g.getSettings},
 		{patch, owner + "/config", ofTenant(tenant.TenantWrite), g.patchSettings},
 		{get, owner + "/.well-known/jwks.json", byAnybody(), g.getJWKS},
+		{get, owner + "/.well-known/openid-configuration", byAnybody(), g.getDiscovery},
+
+		{get, "/openapi.yaml", byAnybody().atAnyTime(), getOpenAPI},
+		{get, "/docs", byAnybody().atAnyTime(), getReference},
 	}
 }
 
@@ -102,8 +106,10 @@ func (g *Gateway) serve(methods map[string]*route) http.Handler {
 }
 
 func (g *Gateway) answer(w http.ResponseWriter, c *call) (answer, error) {
-	if err := g.admitState(w, c); err != nil {
-		return answer{}, err
+	if !c.route.access.anyTime {
+		if err := g.admitState(w, c); err != nil {
+			return answer{}, err
+		}
 	}
 	if err := g.authorize(c); err != nil {
 		return answer{}, err

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"usher"
@@ -116,7 +117,7 @@ func (g *Gateway) patchSettings(c *call) (answer, error) {
 
 func settingsOf(t tenant.Tenant) answer { return ok(jsontext.Value(t.Document)).with("ETag", t.ETag) }
 
-// jwksLifetime is for how long a verifier may keep the keys.
+// jwksLifetime is for how long a verifier may keep the keys: a new key is published at least this long before it signs.
 const jwksLifetime = "public, max-age=300"
 
 func (g *Gateway) getJWKS(c *call) (answer, error) {
@@ -125,5 +126,33 @@ func (g *Gateway) getJWKS(c *call) (answer, error) {
 		return answer{}, err
 	}
 	keys, err := g.Tenants.JWKS(id)
-	return ok(jsontext.Value(keys)).with("Cache-Control", jwksLifetime), err
+	if err != nil {
+		return answer{}, err
+	}
+	return newDocument("application/json", keys).fetch(c, jwksLifetime), nil
+}
+
+// discovery is what verifiers need to know of the tenant as an issuer (OpenID Connect Discovery 1.0, section 3). Usher
+// issues tokens to seats, not to people who log in, so there are no endpoints of a login.
+type discovery struct {
+	Issuer     string   `json:"issuer"`
+	JWKSURI    string   `json:"jwks_uri"`
+	Algorithms []string `json:"id_token_signing_alg_values_supported"`
+}
+
+func (g *Gateway) getDiscovery(c *call) (answer, error) {
+	id, err := c.pathTenant()
+	if err != nil {
+		return answer{}, err
+	}
+	algorithms, err := g.Tenants.Algorithms(id)
+	if err != nil {
+		return answer{}, err
+	}
+	issuer := g.Tenants.Issuer(id)
+	body, err := json.Marshal(discovery{Issuer: issuer, JWKSURI: issuer + "/.well-known/jwks.json", Algorithms: algorithms})
+	if err != nil {
+		return answer{}, usher.Internal(err, "encode the discovery document")
+	}
+	return newDocument("application/json", body).fetch(c, jwksLifetime), nil
 }

@@ -1,0 +1,73 @@
+package gateway
+
+import (
+	"crypto/sha256"
+	_ "embed" // for the document
+	"encoding/base64"
+	"net/http"
+	"strings"
+	"sync"
+
+	"usher"
+	"usher/gateway/reference"
+)
+
+// openapi is what the API promises. Every answer that a test receives is held against it.
+//
+//go:embed openapi.yaml
+var openapi []byte
+
+// document is a body that many callers fetch again and again, so it has an ETag.
+type document struct {
+	mediaType string
+	content   []byte
+	etag      string
+}
+
+func newDocument(mediaType string, content []byte) document {
+	sum := sha256.Sum256(content)
+	return document{mediaType: mediaType, content: content, etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+}
+
+// fetch answers with the document, or with 304 to a caller who has it already (RFC 9110, section 13.1.2).
+func (d document) fetch(c *call, cacheControl string) answer {
+	a := ok(d)
+	if noneMatch(c.Header.Values("If-None-Match"), d.etag) {
+		a = answer{status: http.StatusNotModified}
+	}
+	return a.with("ETag", d.etag).with("Cache-Control", cacheControl)
+}
+
+// noneMatch says whether one of the tags in If-None-Match is the tag, compared weakly as the RFC has it.
+func noneMatch(values []string, etag string) bool {
+	for _, value := range values {
+		for tag := range strings.SplitSeq(value, ",") {
+			if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == etag || tag == "*" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// documentLifetime: a new release brings a new document, so it is asked for each time, and seldom sent.
+const documentLifetime = "no-cache"
+
+// getOpenAPI answers with the document for tools, getReference with the same for people. Neither changes in the life of
+// the process, so each is made once.
+func getOpenAPI(c *call) (answer, error) { return openapiDocument().fetch(c, documentLifetime), nil }
+
+func getReference(c *call) (answer, error) {
+	page, err := referencePage()
+	if err != nil {
+		return answer{}, usher.Internal(err, "make the reference page")
+	}
+	return page.fetch(c, documentLifetime), nil
+}
+
+var openapiDocument = sync.OnceValue(func() document { return newDocument("application/yaml", openapi) })
+
+var referencePage = sync.OnceValues(func() (document, error) {
+	page, err := reference.Page(openapi)
+	return newDocument("text/html; charset=utf-8", page), err
+})
