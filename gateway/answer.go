@@ -105,6 +105,9 @@ func nextPage(pin int64, last string) string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%s", pin, last))
 }
 
+// ifMatch is the If-Match of the request as one list of tags.
+func (c *call) ifMatch() string { return strings.Join(c.Header.Values("If-Match"), ",") }
+
 // boolOf reads a query parameter that is true or false, and false when it is not there.
 func boolOf(query url.Values, name string) (bool, error) {
 	switch query.Get(name) {

@@ -21,7 +21,8 @@ type access struct {
 	tenantly bool         // the route is about one tenant's things: the operator has to say whose
 	seat     bool         // a participant's auth_token is let in, in its own room
 	grant    tenant.Grant // that the participant's role then needs; "" for none
-	own      bool         // its refresh_token is let in too, and both only for its own seat
+	own      bool         // its token is let in for its own seat only, and also when it has left
+	refresh  bool         // its refresh_token is let in too
 }
 
 func byAnybody() access              { return access{anybody: true} }
@@ -42,6 +43,19 @@ func (a access) orSeat(g tenant.Grant) access {
 func (a access) orOwnSeat() access {
 	a.seat, a.own = true, true
 	return a
+}
+
+func (a access) orRefreshToken() access {
+	a.refresh = true
+	return a
+}
+
+// audiences are the kinds of participants' tokens that the route takes.
+func (a access) audiences() []token.Audience {
+	if a.refresh {
+		return []token.Audience{token.AudienceAPI, token.AudienceRefresh}
+	}
+	return []token.Audience{token.AudienceAPI}
 }
 
 // caller is on whose behalf a call is made.
@@ -136,15 +150,11 @@ func errNoTenant() error {
 // another room.
 func (g *Gateway) authorizeSeat(c *call, credential string) error {
 	a := c.route.access
-	var (
-		who participants.Identity
-		err error
-	)
+	authenticate := g.Participants.Authenticate
 	if a.own {
-		who, err = g.Participants.AuthenticateToRefresh(credential)
-	} else {
-		who, err = g.Participants.Authenticate(credential, token.AudienceAPI)
+		authenticate = g.Participants.AuthenticateGone
 	}
+	who, err := authenticate(credential, a.audiences()...)
 	if err != nil {
 		return err
 	}
@@ -186,7 +196,7 @@ func (c *call) participant() (participants.ID, error) {
 	}
 	id, ok := participants.ParseID(s)
 	if !ok {
-		return "", usher.Errorf(usher.CodeParticipantNotFound, "There is no participant of this id in this room.")
+		return "", usher.Errorf(usher.CodeParticipantNotFound, "There is no such participant in this room.")
 	}
 	return id, nil
 }

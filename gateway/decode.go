@@ -21,13 +21,16 @@ const maxBody = 1 << 20
 // validated is a request that knows what is wrong with itself.
 type validated interface{ Validate() []usher.FieldError }
 
-// decode reads the body into a request and has it validate itself.
+// mergePatch is the media type of a JSON Merge Patch (RFC 7396). Every route that takes it takes application/json too.
+const mergePatch = "application/merge-patch+json"
+
+// decode reads the body, JSON or one of the other media types, into a request and has it validate itself.
 func decode[T any, P interface {
 	*T
 	validated
-}](c *call) (T, error) {
+}](c *call, mediaTypes ...string) (T, error) {
 	var request T
-	body, err := readBody(c, "application/json")
+	body, err := readBody(c, append(mediaTypes, "application/json")...)
 	if err == nil {
 		err = unmarshal(body, &request)
 	}

@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"crypto/sha256"
 	_ "embed" // for the document
-	"encoding/base64"
 	"net/http"
 	"strings"
 	"sync"
@@ -25,29 +23,16 @@ type document struct {
 }
 
 func newDocument(mediaType string, content []byte) document {
-	sum := sha256.Sum256(content)
-	return document{mediaType: mediaType, content: content, etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+	return document{mediaType: mediaType, content: content, etag: usher.ETag(content)}
 }
 
 // fetch answers with the document, or with 304 to a caller who has it already (RFC 9110, section 13.1.2).
 func (d document) fetch(c *call, cacheControl string) answer {
 	a := ok(d)
-	if noneMatch(c.Header.Values("If-None-Match"), d.etag) {
+	if usher.IfNoneMatch(strings.Join(c.Header.Values("If-None-Match"), ","), d.etag) {
 		a = answer{status: http.StatusNotModified}
 	}
 	return a.with("ETag", d.etag).with("Cache-Control", cacheControl)
-}
-
-// noneMatch says whether one of the tags in If-None-Match is the tag, compared weakly as the RFC has it.
-func noneMatch(values []string, etag string) bool {
-	for _, value := range values {
-		for tag := range strings.SplitSeq(value, ",") {
-			if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == etag || tag == "*" {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // documentLifetime: a new release brings a new document, so it is asked for each time, and seldom sent.

@@ -108,7 +108,36 @@ func (g *Gateway) removeParticipant(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return noContent(), g.Participants.Remove(c.Context(), c.caller.tenant.ID, ref, id)
+	ban, err := banOf(c.URL.Query().Get("ban_seconds"))
+	if err != nil {
+		return answer{}, err
+	}
+	return noContent(), g.Participants.Remove(c.Context(), c.caller.tenant.ID, ref, id, ban)
+}
+
+func (g *Gateway) getParticipant(c *call) (answer, error) {
+	ref, err := c.room()
+	if err != nil {
+		return answer{}, err
+	}
+	id, err := c.participant()
+	if err != nil {
+		return answer{}, err
+	}
+	found, err := g.Participants.Get(c.caller.tenant.ID, ref, id)
+	return ok(jsontext.Value(found)), err
+}
+
+func (g *Gateway) leave(c *call) (answer, error) {
+	ref, err := c.room()
+	if err != nil {
+		return answer{}, err
+	}
+	id, err := c.participant()
+	if err != nil {
+		return answer{}, err
+	}
+	return noContent(), g.Participants.Leave(c.Context(), c.caller.tenant.ID, ref, id)
 }
 
 // seatTokens is the answer to a refresh.
@@ -140,92 +169,4 @@ func (g *Gateway) refreshTokens(c *call) (answer, error) {
 		return answer{}, err
 	}
 	return ok(tokensOf(tokens)), nil
-}
-
-// bulkRequest is a bulk add. Each item is read by itself, so that one bad item fails alone.
-type bulkRequest struct {
-	Participants []jsontext.Value `json:"participants"`
-}
-
-// Validate checks the number of items.
-func (b *bulkRequest) Validate() []usher.FieldError {
-	if len(b.Participants) == 0 {
-		return []usher.FieldError{{Field: "participants", Message: "must list at least one participant"}}
-	}
-	return nil
-}
-
-// items reads the participants of the request, each with what is wrong with it.
-func (b *bulkRequest) items() []participants.BulkItem {
-	items := make([]participants.BulkItem, len(b.Participants))
-	for i, raw := range b.Participants {
-		if err := unmarshal(raw, &items[i].Request); err != nil {
-			items[i].Invalid = usher.AsError(err)
-		} else if problems := items[i].Request.Validate(); len(problems) > 0 {
-			items[i].Invalid = usher.Invalid(problems...)
-		}
-	}
-	return items
-}
-
-type bulkAnswer struct {
-	Results []any `json:"results"` // of bulkSuccess or bulkFailure, in the order of the request
-}
-
-type bulkSuccess struct {
-	ParticipantID participants.ID `json:"participant_id"`
-	Success       bool            `json:"success"`
-	Role          string          `json:"role"`
-	seatTokens
-	ShouldStartRecording bool `json:"should_start_recording"`
-}
-
-type bulkFailure struct {
-	Success bool               `json:"success"`
-	Error   string             `json:"error"`
-	Code    usher.Code         `json:"code"`
-	Errors  []usher.FieldError `json:"errors,omitempty"`
-}
-
-func (g *Gateway) addParticipants(c *call) (answer, error) {
-	ref, err := c.room()
-	if err != nil {
-		return answer{}, err
-	}
-	atomic, err := boolOf(c.URL.Query(), "atomic")
-	if err != nil {
-		return answer{}, err
-	}
-	request, err := decode[bulkRequest](c)
-	if err != nil {
-		return answer{}, err
-	}
-	if len(request.Participants) > participants.MaxBulk {
-		return answer{}, usher.Errorf(usher.CodeBulkTooLarge, "A bulk may add at most %d participants.", participants.MaxBulk).
-			With("limit", participants.MaxBulk)
-	}
-	add := g.Participants.AddMany
-	if atomic {
-		add = g.Participants.AddAll
-	}
-	results, err := add(c.Context(), c.caller.tenant.ID, ref, request.items())
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(bulkAnswerOf(results)), nil
-}
-
-func bulkAnswerOf(results []participants.BulkResult) bulkAnswer {
-	a := bulkAnswer{Results: make([]any, len(results))}
-	for i, r := range results {
-		if e := r.Refused; e != nil {
-			a.Results[i] = bulkFailure{Error: e.Message(), Code: e.Code, Errors: e.Fields}
-			continue
-		}
-		a.Results[i] = bulkSuccess{
-			ParticipantID: r.Participant.ID, Success: true, Role: r.Participant.Role, seatTokens: tokensOf(r.Tokens),
-			ShouldStartRecording: r.Decision.Elected,
-		}
-	}
-	return a
 }

@@ -317,6 +317,14 @@ func TestAnotherTenantsThingsDoNotExist(t *testing.T) {
 		{"POST", "/api/v1/rooms/" + room + "/participants", "/api/v1/rooms/" + noRoom + "/participants"},
 		{"POST", "/api/v1/rooms/secret/participants", "/api/v1/rooms/nothing/participants"},
 		{"POST", "/api/v1/rooms/" + room + "/participants/bulk", "/api/v1/rooms/" + noRoom + "/participants/bulk"},
+		{"PATCH", "/api/v1/rooms/" + room, "/api/v1/rooms/" + noRoom},
+		{"POST", "/api/v1/rooms/" + room + "/lock", "/api/v1/rooms/" + noRoom + "/lock"},
+		{"POST", "/api/v1/rooms/secret/unlock", "/api/v1/rooms/nothing/unlock"},
+		{"GET", "/api/v1/rooms/" + room + "/bans", "/api/v1/rooms/" + noRoom + "/bans"},
+		{"DELETE", "/api/v1/rooms/" + room + "/bans", "/api/v1/rooms/" + noRoom + "/bans"},
+		{"GET", "/api/v1/rooms/" + room + "/participants/" + seat, "/api/v1/rooms/" + noRoom + "/participants/" + noSeat},
+		{"POST", "/api/v1/rooms/" + room + "/participants/" + seat + "/leave", "/api/v1/rooms/" + noRoom + "/participants/" + noSeat + "/leave"},
+		{"POST", "/api/v1/rooms/" + room + "/participants/bulk-remove", "/api/v1/rooms/" + noRoom + "/participants/bulk-remove"},
 		{"DELETE", "/api/v1/rooms/" + room + "/participants/" + seat, "/api/v1/rooms/" + noRoom + "/participants/" + noSeat},
 		{"POST", "/api/v1/rooms/" + room + "/participants/" + seat + "/token", "/api/v1/rooms/" + noRoom + "/participants/" + noSeat + "/token"},
 		{"GET", "/api/v1/tenants/" + h.tenant, "/api/v1/tenants/" + noTenant},
@@ -326,6 +334,8 @@ func TestAnotherTenantsThingsDoNotExist(t *testing.T) {
 	} {
 		var body any
 		switch {
+		case strings.HasSuffix(c.theirs, "/bulk-remove"):
+			body = object{"external_user_ids": []string{"u"}}
 		case strings.HasSuffix(c.theirs, "/bulk"):
 			body = object{"participants": []object{{"display_name": "A"}}}
 		case c.method == "POST" && strings.HasSuffix(c.theirs, "/participants"):

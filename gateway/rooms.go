@@ -17,7 +17,7 @@ func (g *Gateway) createRoom(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return created("/api/v1/rooms/"+string(room.ID), room), nil
+	return created("/api/v1/rooms/"+string(room.ID), room).with("ETag", room.ETag()), nil
 }
 
 type roomList struct {
@@ -51,6 +51,25 @@ func (g *Gateway) getRoom(c *call) (answer, error) {
 	return g.withRoom(c, func(_ context.Context, t tenant.ID, ref rooms.Ref) (rooms.Room, error) { return g.Rooms.Get(t, ref) })
 }
 
+func (g *Gateway) updateRoom(c *call) (answer, error) {
+	update, err := decode[rooms.Update](c, mergePatch)
+	if err != nil {
+		return answer{}, err
+	}
+	return g.withRoom(c, func(ctx context.Context, t tenant.ID, ref rooms.Ref) (rooms.Room, error) {
+		return g.Rooms.Update(ctx, t, ref, update, c.ifMatch())
+	})
+}
+
+func (g *Gateway) lockRoom(c *call) (answer, error)   { return g.setLocked(c, true) }
+func (g *Gateway) unlockRoom(c *call) (answer, error) { return g.setLocked(c, false) }
+
+func (g *Gateway) setLocked(c *call, locked bool) (answer, error) {
+	return g.withRoom(c, func(ctx context.Context, t tenant.ID, ref rooms.Ref) (rooms.Room, error) {
+		return g.Rooms.Lock(ctx, t, ref, locked)
+	})
+}
+
 func (g *Gateway) endRoom(c *call) (answer, error) { return g.withRoom(c, g.Rooms.End) }
 func (g *Gateway) startRecording(c *call) (answer, error) {
 	return g.withRoom(c, g.Rooms.StartRecording)
@@ -67,7 +86,7 @@ func (g *Gateway) withRoom(c *call, do func(context.Context, tenant.ID, rooms.Re
 	if err != nil {
 		return answer{}, err
 	}
-	return ok(room), nil
+	return ok(room).with("ETag", room.ETag()), nil
 }
 
 func (g *Gateway) deleteRoom(c *call) (answer, error) {

@@ -85,7 +85,7 @@ func (g *Gateway) updateTenant(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	request, err := decode[tenant.Update](c)
+	request, err := decode[tenant.Update](c, mergePatch)
 	if err != nil {
 		return answer{}, err
 	}
@@ -107,11 +107,11 @@ func (g *Gateway) patchSettings(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	patch, err := readBody(c, "application/merge-patch+json", "application/json")
+	patch, err := readBody(c, mergePatch, "application/json")
 	if err != nil {
 		return answer{}, err
 	}
-	t, err := g.Tenants.PatchSettings(c.Context(), id, patch, c.Header.Get("If-Match"))
+	t, err := g.Tenants.PatchSettings(c.Context(), id, patch, c.ifMatch())
 	return settingsOf(t), err
 }
 

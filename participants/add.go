@@ -90,7 +90,8 @@ func (s *Service) admit(tx *store.Tx, t tenant.ID, ref rooms.Ref, requests []New
 	}
 	joins := make([]rooms.Join, len(requests))
 	for i, n := range requests {
-		joins[i] = rooms.Join{ExternalUserID: n.ExternalUserID, Role: n.Role, Random: rand.Uint64()}
+		joins[i] = rooms.Join{ExternalUserID: n.ExternalUserID, Role: n.Role, Random: rand.Uint64(),
+			BannedUntil: rooms.BannedUntil(tx, t, before.ID, n.ExternalUserID)}
 	}
 	room, verdicts := rooms.Admit(before, owner.Settings, seatedIn(tx, t, before.ID), joins, now)
 	a := &admission{tenant: owner, room: room, seats: make([]seat, len(requests))}

@@ -71,6 +71,22 @@ func (s *Service) List(ctx context.Context, t tenant.ID, ref rooms.Ref, q Query)
 	return page, nil
 }
 
+// Get finds a participant, as JSON.
+func (s *Service) Get(t tenant.ID, ref rooms.Ref, id ID) ([]byte, error) {
+	snapshot := s.log.Snapshot()
+	room, err := rooms.Find(snapshot, t, ref)
+	if err != nil {
+		return nil, err
+	}
+	row, err := find(snapshot, t, room.ID, id)
+	if err != nil {
+		return nil, err
+	}
+	pin := snapshot.Revision()
+	encoded, _, err := asOf(row, pin, endingOf(snapshot, t, room, pin))
+	return encoded, err
+}
+
 // endingOf is how a participant of the room reads on whom the room has ended by the pin: the end of its JSON. It is nil
 // for a room that had not. An ended room is never written again, so its last revision is that of its end.
 func endingOf(snapshot *store.Snapshot, t tenant.ID, room rooms.Room, pin int64) []byte {

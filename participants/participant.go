@@ -23,9 +23,11 @@ type LeaveReason string
 
 // The reasons.
 const (
+	Left      LeaveReason = "left"       // by itself
 	Removed   LeaveReason = "removed"    // somebody with the right to do so took it out
 	Replaced  LeaveReason = "replaced"   // the same user took another seat, by the policy replace
 	RoomEnded LeaveReason = "room_ended" // the room ended under it
+	TimedOut  LeaveReason = "timeout"    // it was not heard of for the tenant's presence_timeout_seconds
 )
 
 // Participant is somebody's seat in a room. It belongs to exactly one room, and changes once: when it leaves.
@@ -95,9 +97,13 @@ func path(t tenant.ID, room rooms.ID, id ID) string { return rooms.Path(t, room)
 func find(r store.Reader, t tenant.ID, room rooms.ID, id ID) (*store.Row[Record], error) {
 	row, ok := Participants.Get(r, path(t, room, id))
 	if !ok {
-		return nil, usher.Errorf(usher.CodeParticipantNotFound, "There is no participant of this id in this room.")
+		return nil, errNoParticipant()
 	}
 	return row, nil
+}
+
+func errNoParticipant() *usher.Error {
+	return usher.Errorf(usher.CodeParticipantNotFound, "There is no such participant in this room.")
 }
 
 // NewParticipant is the request for a seat.
@@ -115,6 +121,9 @@ const (
 	maxRole           = 32
 )
 
+// CheckExternalUserID says what is wrong with a user's id, if anything is.
+func CheckExternalUserID(s string) (problem string) { return usher.CheckText(s, maxExternalUserID) }
+
 // Validate cleans the request and lists what is wrong with it. Whether the role is one of the tenant's is decided later,
 // with the settings.
 func (n *NewParticipant) Validate() (problems []usher.FieldError) {
@@ -126,7 +135,7 @@ func (n *NewParticipant) Validate() (problems []usher.FieldError) {
 	n.DisplayName = strings.TrimSpace(n.DisplayName)
 	note("display_name", usher.CheckText(n.DisplayName, maxDisplayName))
 	if n.ExternalUserID != "" {
-		note("external_user_id", usher.CheckText(n.ExternalUserID, maxExternalUserID))
+		note("external_user_id", CheckExternalUserID(n.ExternalUserID))
 	}
 	if n.Role != "" {
 		note("role", usher.CheckText(n.Role, maxRole))

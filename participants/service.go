@@ -49,10 +49,10 @@ func (s *Service) Authenticate(compact string, audiences ...token.Audience) (Ide
 	return who, err
 }
 
-// AuthenticateToRefresh is Authenticate for the route that refreshes tokens, where a participant that has left without
-// being removed is told so by Refresh itself.
-func (s *Service) AuthenticateToRefresh(compact string) (Identity, error) {
-	who, _, err := s.identify(compact, []token.Audience{token.AudienceAPI, token.AudienceRefresh})
+// AuthenticateGone is Authenticate for what a participant does with its own seat: one that has left without being
+// removed is let pass, and told so by what it calls.
+func (s *Service) AuthenticateGone(compact string, audiences ...token.Audience) (Identity, error) {
+	who, _, err := s.identify(compact, audiences)
 	return who, err
 }
 

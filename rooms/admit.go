@@ -13,6 +13,7 @@ type Join struct {
 	ExternalUserID string // "" is nobody in particular: no duplicates of it
 	Role           string // "" asks for none
 	Random         uint64 // for the seat's id
+	BannedUntil    usher.Time
 }
 
 // Seat is a place in a room that somebody has now.
@@ -34,7 +35,8 @@ type Verdict struct {
 // Admit decides joins, one after the other, and gives back the room as it is after the last. seated answers which active
 // seats a user has in the room before the first join; Admit keeps account of what it decides itself.
 //
-// It carries product rules §4 (Add): the role, the schedule, duplicates before capacity, strict capacity, the election.
+// It carries product rules §4 (Add): the role, the schedule, bans, duplicates before locks and capacity, which concern
+// newcomers only, strict capacity, the election.
 func Admit(room Room, s tenant.Settings, seated func(externalUserID string) []Seat, joins []Join, now time.Time) (Room, []Verdict) {
 	var (
 		verdicts = make([]Verdict, len(joins))
@@ -65,6 +67,9 @@ func admit(room Room, s tenant.Settings, mine []Seat, join Join, now time.Time) 
 	if err == nil {
 		err = enterable(room, s, now)
 	}
+	if err == nil && now.Before(join.BannedUntil.Time) {
+		err = ErrBanned(join.BannedUntil)
+	}
 	if err != nil {
 		return room, Verdict{Refused: err, Decision: notSeated(room, s)}
 	}
@@ -81,19 +86,21 @@ func admit(room Room, s tenant.Settings, mine []Seat, join Join, now time.Time) 
 			for _, seat := range mine {
 				replaced = append(replaced, seat.ID)
 			}
-			room = Leave(room, replaced)
+			room = Leave(room, replaced, now)
 		}
 	}
-	// Who replaces a seat takes no additional one, so the capacity is not asked, even where it was lowered meanwhile.
-	if capacity := room.capacity(s); len(replaced) == 0 && room.ParticipantCount >= capacity {
-		return room, Verdict{Decision: notSeated(room, s), Refused: usher.Errorf(usher.CodeRoomFull,
-			"The room is full: it admits %d participants at once.", capacity)}
+	// Who replaces a seat takes no additional one, so it is no newcomer, even where the capacity was lowered meanwhile.
+	if len(replaced) == 0 {
+		if err := roomFor(room, s, role); err != nil {
+			return room, Verdict{Refused: err, Decision: notSeated(room, s)}
+		}
 	}
 	seat := Seat{ID: nextSeat(room.LastSeat, now, join.Random), Role: role}
 	room, decision := elect(room, s, seat, now)
 	room.Status = Active
 	room.LastSeat = seat.ID
 	room.ParticipantCount++
+	room.EmptySince = usher.Time{}
 	return room, Verdict{Seat: seat, JoinedAt: usher.At(now), Replaced: replaced, Decision: decision}
 }
 
@@ -124,10 +131,21 @@ func roleFor(room Room, s tenant.Settings, asked string) (string, *usher.Error) 
 func enterable(room Room, s tenant.Settings, now time.Time) *usher.Error {
 	switch {
 	case room.Status == Ended:
-		return usher.Errorf(usher.CodeRoomEnded, "The room has ended.")
+		return errEnded()
 	case room.startsLater(now) && !s.AllowEarlyJoin:
 		return usher.Errorf(usher.CodeRoomNotStarted, "The room starts at %s.", room.ScheduledStartAt.Format(time.RFC3339)).
 			With("scheduled_start_at", room.ScheduledStartAt)
+	}
+	return nil
+}
+
+// roomFor says whether the room takes one more participant, of the role.
+func roomFor(room Room, s tenant.Settings, role string) *usher.Error {
+	if room.Locked && !s.Roles[role].Has(tenant.GrantModerate) {
+		return usher.Errorf(usher.CodeRoomLocked, "The room is locked: only a role with the grant %s may enter.", tenant.GrantModerate)
+	}
+	if capacity := room.capacity(s); room.ParticipantCount >= capacity {
+		return usher.Errorf(usher.CodeRoomFull, "The room is full: it admits %d participants at once.", capacity)
 	}
 	return nil
 }

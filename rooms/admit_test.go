@@ -58,7 +58,7 @@ func (h *hall) drop(id SeatID) {
 
 func (h *hall) leave(i int) {
 	id := h.seats[i].ID
-	h.room = Leave(h.room, []SeatID{id})
+	h.room = Leave(h.room, []SeatID{id}, noon)
 	h.drop(id)
 }
 
@@ -80,6 +80,7 @@ func joins(t *rapid.T) []Join {
 			ExternalUserID: rapid.SampledFrom([]string{"", "ann", "bob", "cyd"}).Draw(t, "user"),
 			Role:           rapid.SampledFrom([]string{"", "host", "participant", "viewer", "nobody"}).Draw(t, "role"),
 			Random:         rapid.Uint64().Draw(t, "random"),
+			BannedUntil:    usher.At(noon.Add(time.Duration(rapid.SampledFrom([]int{-1, 0, 0, 0, 60}).Draw(t, "ban")) * time.Second)),
 		}
 	}), 1, 8).Draw(t, "joins")
 }
@@ -104,8 +105,16 @@ func TestRulesHoldInAnyOrder(t *testing.T) {
 			if len(h.seats) > 0 && rapid.Bool().Draw(t, "leave") {
 				h.leave(rapid.IntRange(0, len(h.seats)-1).Draw(t, "who"))
 			}
-			elected := 0
-			for _, v := range h.admit(s, joins(t), now) {
+			h.room.Locked = rapid.IntRange(0, 3).Draw(t, "locked") == 0
+			elected, before := 0, len(h.seats)
+			asked := joins(t)
+			for i, v := range h.admit(s, asked, now) {
+				if v.Refused == nil && now.Before(asked[i].BannedUntil.Time) {
+					t.Fatalf("a banned user got seat %s", v.Seat.ID)
+				}
+				if v.Refused == nil && h.room.Locked && !v.Existing && len(v.Replaced) == 0 && v.Seat.Role != tenant.RoleHost {
+					t.Fatalf("a %s entered the locked room", v.Seat.Role)
+				}
 				if v.Refused == nil && !v.Existing {
 					if v.Seat.ID <= last {
 						t.Fatalf("seat %s does not follow %s", v.Seat.ID, last)
@@ -118,6 +127,9 @@ func TestRulesHoldInAnyOrder(t *testing.T) {
 			}
 			if elected > 1 && s.DuplicateParticipantPolicy != tenant.DuplicateReplace {
 				t.Fatalf("%d were told to record", elected)
+			}
+			if h.room.EmptySince.IsZero() != (len(h.seats) > 0) {
+				t.Fatalf("%d of %d are in, empty since %s", len(h.seats), before, h.room.EmptySince)
 			}
 			h.check(t, s)
 		}

@@ -107,7 +107,7 @@ func notSeated(room Room, s tenant.Settings) Decision {
 func StartRecording(room Room, now time.Time) (Room, *usher.Error) {
 	switch {
 	case room.Status == Ended:
-		return room, usher.Errorf(usher.CodeRoomEnded, "The room has ended.")
+		return room, errEnded()
 	case room.Recording.Status == Running:
 		return room, nil
 	}
@@ -119,7 +119,7 @@ func StartRecording(room Room, now time.Time) (Room, *usher.Error) {
 func StopRecording(room Room) (Room, *usher.Error) {
 	switch {
 	case room.Status == Ended:
-		return room, usher.Errorf(usher.CodeRoomEnded, "The room has ended.")
+		return room, errEnded()
 	case room.Recording.Status == Running:
 		room.Recording = Recording{Status: Idle}
 	}

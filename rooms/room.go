@@ -28,13 +28,27 @@ type Room struct {
 	Name             string         `json:"name"`
 	Status           Status         `json:"status"`
 	ParticipantCount int            `json:"participant_count"` // of the active ones
+	Locked           bool           `json:"locked"`            // only roles with the grant moderate are let in
 	Config           Config         `json:"config"`
 	Metadata         jsontext.Value `json:"metadata,omitzero"`
 	ScheduledStartAt usher.Time     `json:"scheduled_start_at,omitzero"`
+	ScheduledEndAt   usher.Time     `json:"scheduled_end_at,omitzero"`
 	CreatedAt        usher.Time     `json:"created_at"`
 	EndedAt          usher.Time     `json:"ended_at,omitzero"`
 	Recording        Recording      `json:"recording"`
-	LastSeat         SeatID         `json:"-"` // the newest seat ever given; kept in the record, not answered
+
+	// Kept in the record and not answered:
+	LastSeat   SeatID     `json:"-"` // the newest seat ever given
+	EmptySince usher.Time `json:"-"` // when the last one left, or the room was made; zero while somebody is in it
+}
+
+// ETag is a strong tag of the room as it is answered.
+func (r Room) ETag() string {
+	encoded, err := json.Marshal(r)
+	if err != nil {
+		return "" // matches nothing; a room that was read from the log can be written
+	}
+	return usher.ETag(encoded)
 }
 
 // Config is what a room decides for itself within the tenant's settings.
@@ -79,7 +93,8 @@ func (r Room) startsLater(now time.Time) bool {
 // record is a room as the log holds it.
 type record struct {
 	Room
-	LastSeat SeatID `json:"last_seat,omitzero"`
+	LastSeat   SeatID     `json:"last_seat,omitzero"`
+	EmptySince usher.Time `json:"empty_since,omitzero"`
 }
 
 // Rooms is the table of rooms: {tenant}/{room}.
@@ -89,10 +104,12 @@ var Rooms = store.Table[Room]{
 	Decode: func(_ string, value []byte) (Room, error) {
 		var r record
 		err := json.Unmarshal(value, &r)
-		r.Room.LastSeat = r.LastSeat
+		r.Room.LastSeat, r.Room.EmptySince = r.LastSeat, r.EmptySince
 		return r.Room, err
 	},
-	Encode: func(r Room) ([]byte, error) { return json.Marshal(record{Room: r, LastSeat: r.LastSeat}) },
+	Encode: func(r Room) ([]byte, error) {
+		return json.Marshal(record{Room: r, LastSeat: r.LastSeat, EmptySince: r.EmptySince})
+	},
 }
 
 // Naming is the record of a name: the newest room that has it.

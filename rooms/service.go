@@ -21,25 +21,34 @@ type Service struct {
 func New(log *store.Store, now func() time.Time) *Service { return &Service{log: log, now: now} }
 
 // Definitions are the tables of this package.
-func Definitions() []store.Definition { return []store.Definition{Rooms, Names, Counts} }
+func Definitions() []store.Definition { return []store.Definition{Rooms, Names, Counts, Bans} }
 
 // NewRoom is the request to create a room.
 type NewRoom struct {
 	Name             string         `json:"name"`
 	ScheduledStartAt usher.Time     `json:"scheduled_start_at"`
+	ScheduledEndAt   usher.Time     `json:"scheduled_end_at"`
 	Config           Config         `json:"config"`
 	Metadata         jsontext.Value `json:"metadata"`
 }
 
 // Validate cleans the request and lists what is wrong with it.
-func (n *NewRoom) Validate() (problems []usher.FieldError) {
-	name, problem := CleanName(n.Name)
-	if problem != "" {
-		problems = append(problems, usher.FieldError{Field: "name", Message: problem})
+func (n *NewRoom) Validate() (problems []usher.FieldError) { return n.validate(true) }
+
+// validate is Validate; named says that the name is new. A room that was named by its id keeps that name.
+func (n *NewRoom) validate(named bool) (problems []usher.FieldError) {
+	if named {
+		name, problem := CleanName(n.Name)
+		if problem != "" {
+			problems = append(problems, usher.FieldError{Field: "name", Message: problem})
+		}
+		n.Name = name
 	}
-	n.Name = name
 	if n.Config.MaxParticipants < 0 || n.Config.MaxParticipants > maxParticipantsBound {
-		problems = append(problems, usher.FieldError{Field: "config.max_participants", Message: "must be between 1 and 10000"})
+		problems = append(problems, errMaxParticipants())
+	}
+	if end := n.ScheduledEndAt; !end.IsZero() && !end.After(n.ScheduledStartAt.Time) {
+		problems = append(problems, usher.FieldError{Field: "scheduled_end_at", Message: "must be after scheduled_start_at"})
 	}
 	if problem := CheckMetadata(n.Metadata); problem != "" {
 		problems = append(problems, usher.FieldError{Field: "metadata", Message: problem})
@@ -71,11 +80,12 @@ func (s *Service) Create(ctx context.Context, t tenant.ID, n NewRoom) (Room, err
 		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Counts.Key(string(t))} },
 		Decide: func(tx *store.Tx) (Room, error) {
 			if live, ok := find(tx, t, Ref{Name: n.Name}); ok && live.Status != Ended {
-				return Room{}, usher.Errorf(usher.CodeRoomNameTaken, "A room of this name has not ended.").With("room_id", live.ID)
+				return Room{}, errNameTaken(live.ID)
 			}
 			now := s.now()
 			room, err := open(tx, t, Draft{
-				ID: newID(now), Name: n.Name, ScheduledStartAt: n.ScheduledStartAt, Config: n.Config, Metadata: n.Metadata,
+				ID: newID(now), Name: n.Name, ScheduledStartAt: n.ScheduledStartAt, ScheduledEndAt: n.ScheduledEndAt,
+				Config: n.Config, Metadata: n.Metadata,
 			}, now)
 			if err != nil {
 				return Room{}, err
@@ -84,6 +94,10 @@ func (s *Service) Create(ctx context.Context, t tenant.ID, n NewRoom) (Room, err
 			return room, nil
 		},
 	})
+}
+
+func errNameTaken(by ID) error {
+	return usher.Errorf(usher.CodeRoomNameTaken, "A room of this name has not ended.").With("room_id", by)
 }
 
 // open lets Open decide with the tenant's settings and count as the transaction sees them.
@@ -223,24 +237,21 @@ func (s *Service) List(t tenant.ID, q Query) Page {
 	return page
 }
 
-// change has an existing room changed by decide, a function of the room and the time alone.
-func (s *Service) change(ctx context.Context, t tenant.ID, ref Ref, decide func(Room, time.Time) (Room, *usher.Error)) (Room, error) {
+// change has an existing room changed by decide. It guards the tenant's count too, for a room may end by it or change its
+// name.
+func (s *Service) change(ctx context.Context, t tenant.ID, ref Ref, decide func(*store.Tx, Room) (Room, error)) (Room, error) {
 	return store.Commit(ctx, s.log, store.Change[Room]{
 		Aggregates: func(snapshot *store.Snapshot) []store.Key {
-			keys := []store.Key{Counts.Key(string(t))}
-			if room, ok := find(snapshot, t, ref); ok {
-				keys = append(keys, Rooms.Key(Path(t, room.ID)))
-			}
-			return keys
+			return append(roomKeys(snapshot, t, ref), Counts.Key(string(t)))
 		},
 		Decide: func(tx *store.Tx) (Room, error) {
 			before, err := Find(tx, t, ref)
 			if err != nil {
 				return Room{}, err
 			}
-			after, refused := decide(before, s.now())
-			if refused != nil {
-				return Room{}, refused
+			after, err := decide(tx, before)
+			if err != nil {
+				return Room{}, err
 			}
 			keepChanged(tx, t, before, after)
 			return after, nil
@@ -261,17 +272,30 @@ func keepChanged(tx *store.Tx, t tenant.ID, before, after Room) {
 
 // End ends the room: everybody active leaves, by this one write. Ending an ended room changes nothing.
 func (s *Service) End(ctx context.Context, t tenant.ID, ref Ref) (Room, error) {
-	return s.change(ctx, t, ref, func(room Room, now time.Time) (Room, *usher.Error) { return End(room, now), nil })
+	return s.change(ctx, t, ref, func(_ *store.Tx, room Room) (Room, error) { return End(room, s.now()), nil })
+}
+
+// Lock closes the room to newcomers who may not moderate it, or opens it again.
+func (s *Service) Lock(ctx context.Context, t tenant.ID, ref Ref, locked bool) (Room, error) {
+	return s.change(ctx, t, ref, func(_ *store.Tx, room Room) (Room, error) { return orRefused(Lock(room, locked)) })
 }
 
 // StartRecording notes that the room is being recorded.
 func (s *Service) StartRecording(ctx context.Context, t tenant.ID, ref Ref) (Room, error) {
-	return s.change(ctx, t, ref, StartRecording)
+	return s.change(ctx, t, ref, func(_ *store.Tx, room Room) (Room, error) { return orRefused(StartRecording(room, s.now())) })
 }
 
 // StopRecording notes that the room is no longer recorded.
 func (s *Service) StopRecording(ctx context.Context, t tenant.ID, ref Ref) (Room, error) {
-	return s.change(ctx, t, ref, func(room Room, _ time.Time) (Room, *usher.Error) { return StopRecording(room) })
+	return s.change(ctx, t, ref, func(_ *store.Tx, room Room) (Room, error) { return orRefused(StopRecording(room)) })
+}
+
+// orRefused is a decision as change takes it: a refusal that is nil is no error.
+func orRefused(room Room, refused *usher.Error) (Room, error) {
+	if refused != nil {
+		return Room{}, refused
+	}
+	return room, nil
 }
 
 // deleteStep is how many records one transaction of a deletion takes away.
@@ -301,13 +325,12 @@ func deleteSome(tx *store.Tx, t tenant.ID, id ID) (more bool) {
 	if !ok {
 		return false // somebody else was faster
 	}
-	if tx.DeleteUnder(SeatsTable, Path(t, id)+"/", deleteStep) {
-		return true
+	for _, table := range []string{SeatsTable, Bans.Name} {
+		if tx.DeleteUnder(table, Path(t, id)+"/", deleteStep) {
+			return true
+		}
 	}
 	Rooms.Delete(tx, Path(t, id))
-	name := namePath(t, row.Value.Name)
-	if naming, ok := Names.Get(tx, name); ok && naming.Value.RoomID == id {
-		Names.Delete(tx, name)
-	}
+	dropName(tx, t, row.Value)
 	return false
 }

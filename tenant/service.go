@@ -150,7 +150,7 @@ func (s *Service) Update(ctx context.Context, id ID, u Update) (Tenant, error) {
 // that the settings must still have. A patch that changes nothing makes no new version.
 func (s *Service) PatchSettings(ctx context.Context, id ID, patch []byte, ifMatch string) (Tenant, error) {
 	return s.change(ctx, id, func(t Tenant) (Tenant, error) {
-		if ifMatch != "" && !etagMatches(ifMatch, t.ETag) {
+		if !usher.IfMatch(ifMatch, t.ETag) {
 			return t, usher.Errorf(usher.CodePreconditionFailed, "The settings have changed: read them again and repeat the change.")
 		}
 		overrides, _, err := t.Overrides.Patch(patch)
@@ -159,16 +159,6 @@ func (s *Service) PatchSettings(ctx context.Context, id ID, patch []byte, ifMatc
 		}
 		return t.recompile(overrides, t.Version+1)
 	})
-}
-
-// etagMatches reads If-Match: * or a list of strong tags (RFC 9110, section 13.1.1).
-func etagMatches(ifMatch, etag string) bool {
-	for candidate := range strings.SplitSeq(ifMatch, ",") {
-		if candidate = strings.TrimSpace(candidate); candidate == "*" || candidate == etag {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *Service) change(ctx context.Context, id ID, decide func(Tenant) (Tenant, error)) (Tenant, error) {

@@ -1,8 +1,6 @@
 package tenant
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
@@ -80,10 +78,9 @@ func compile(r record) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, fmt.Errorf("write the client's settings: %w", err)
 	}
-	sum := sha256.Sum256(document)
 	return Tenant{
 		ID: r.ID, Name: r.Name, Status: r.Status, CreatedAt: r.CreatedAt, Overrides: r.Overrides, Version: r.Version, KID: r.KID,
-		Settings: settings, Document: document, ETag: `"` + hex.EncodeToString(sum[:12]) + `"`, ClientConfig: client,
+		Settings: settings, Document: document, ETag: usher.ETag(document), ClientConfig: client,
 	}, nil
 }
 

@@ -11,7 +11,7 @@ import (
 	"usher/gateway/openapitest"
 )
 
-const aRoom = `{"id":"room_01ke9bykyge009jh69rck9w39q","name":"CS101","status":"active","participant_count":0,"config":{},` +
+const aRoom = `{"id":"room_01ke9bykyge009jh69rck9w39q","name":"CS101","status":"active","participant_count":0,"locked":false,"config":{},` +
 	`"created_at":"2026-01-06T09:59:30.000Z","recording":{"status":"idle"}}`
 
 // problemOf is a problem document as the gateway writes it.
@@ -37,18 +37,18 @@ type exchange struct {
 }
 
 func exchanges() []exchange {
-	const room, problem = "Content-Type: application/json", "Content-Type: application/problem+json"
+	const room, problem = "Content-Type: application/json\nETag: \"x\"", "Content-Type: application/problem+json"
 	get := "GET /api/v1/rooms/CS101"
 	return []exchange{
 		{"a good answer", get, 200, room, aRoom, ""},
-		{"with a charset", get, 200, room + "; charset=utf-8", aRoom, ""},
+		{"with a charset", get, 200, "Content-Type: application/json; charset=utf-8\nETag: \"x\"", aRoom, ""},
 		{"a name with an escaped slash", "GET /api/v1/rooms/a%2Fb%20%E2%9C%93", 200, room, aRoom, ""},
 		{"a good problem", get, 404, problem, noRoom, ""},
 		{"no content", "DELETE /api/v1/rooms/CS101", 204, "", "", ""},
 		{"HEAD has no body", "HEAD /api/v1/rooms/CS101", 200, room, "", ""},
 		{"an unknown path", "GET /api/v1/nothing/here", 404, problem, noPath, ""},
 		{"a name that is empty is an unknown path", "GET /api/v1/rooms/", 404, problem, noPath, ""},
-		{"another method", "PUT /api/v1/rooms/CS101", 405, problem + "\nAllow: DELETE, GET, HEAD", noMethod, ""},
+		{"another method", "PUT /api/v1/rooms/CS101", 405, problem + "\nAllow: DELETE, GET, HEAD, PATCH", noMethod, ""},
 		{"bulk is no participant", "DELETE /api/v1/rooms/CS101/participants/bulk", 405, problem + "\nAllow: POST", noMethod, ""},
 
 		{"an undocumented status", get, 418, room, aRoom, "the status 418 is not documented; these are: 200, 400, 401"},
@@ -119,7 +119,7 @@ func TestAReportShowsTheRequestAndTheAnswerButNoCredential(t *testing.T) {
 
 func TestBothWaysReportsARequestThatTheDocumentDoesNotAllow(t *testing.T) {
 	const path = "http://usher.test/api/v1/rooms"
-	created := exchange{status: 201, header: "Content-Type: application/json\nLocation: /api/v1/rooms/room_01ke9bykyge009jh69rck9w39q", body: aRoom}
+	created := exchange{status: 201, header: "Content-Type: application/json\nETag: \"x\"\nLocation: /api/v1/rooms/room_01ke9bykyge009jh69rck9w39q", body: aRoom}
 	for name, c := range map[string]struct{ url, body, want string }{
 		"good":                 {path, `{"name":"CS101","scheduled_start_at":"2026-01-06T10:00:00+01:00"}`, ""},
 		"no name":              {path, `{}`, "missing property 'name'"},

@@ -1,0 +1,177 @@
+package gateway
+
+import (
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"usher"
+	"usher/participants"
+)
+
+// bulkRequest is a bulk add. Each item is read by itself, so that one bad item fails alone.
+type bulkRequest struct {
+	Participants []jsontext.Value `json:"participants"`
+}
+
+// Validate checks the number of items.
+func (b *bulkRequest) Validate() []usher.FieldError {
+	if len(b.Participants) == 0 {
+		return []usher.FieldError{{Field: "participants", Message: "must list at least one participant"}}
+	}
+	return nil
+}
+
+// items reads the participants of the request, each with what is wrong with it.
+func (b *bulkRequest) items() []participants.BulkItem {
+	items := make([]participants.BulkItem, len(b.Participants))
+	for i, raw := range b.Participants {
+		if err := unmarshal(raw, &items[i].Request); err != nil {
+			items[i].Invalid = usher.AsError(err)
+		} else if problems := items[i].Request.Validate(); len(problems) > 0 {
+			items[i].Invalid = usher.Invalid(problems...)
+		}
+	}
+	return items
+}
+
+type bulkAnswer struct {
+	Results []any `json:"results"` // of bulkSuccess or bulkFailure, in the order of the request
+}
+
+type bulkSuccess struct {
+	ParticipantID participants.ID `json:"participant_id"`
+	Success       bool            `json:"success"`
+	Role          string          `json:"role"`
+	seatTokens
+	ShouldStartRecording bool `json:"should_start_recording"`
+}
+
+type bulkFailure struct {
+	Success bool               `json:"success"`
+	Error   string             `json:"error"`
+	Code    usher.Code         `json:"code"`
+	Errors  []usher.FieldError `json:"errors,omitempty"`
+}
+
+func (g *Gateway) addParticipants(c *call) (answer, error) {
+	ref, err := c.room()
+	if err != nil {
+		return answer{}, err
+	}
+	atomic, err := boolOf(c.URL.Query(), "atomic")
+	if err != nil {
+		return answer{}, err
+	}
+	request, err := decode[bulkRequest](c)
+	if err != nil {
+		return answer{}, err
+	}
+	if len(request.Participants) > participants.MaxBulk {
+		return answer{}, usher.Errorf(usher.CodeBulkTooLarge, "A bulk may add at most %d participants.", participants.MaxBulk).
+			With("limit", participants.MaxBulk)
+	}
+	add := g.Participants.AddMany
+	if atomic {
+		add = g.Participants.AddAll
+	}
+	results, err := add(c.Context(), c.caller.tenant.ID, ref, request.items())
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(bulkAnswerOf(results)), nil
+}
+
+func bulkAnswerOf(results []participants.BulkResult) bulkAnswer {
+	a := bulkAnswer{Results: make([]any, len(results))}
+	for i, r := range results {
+		if e := r.Refused; e != nil {
+			a.Results[i] = bulkFailure{Error: e.Message(), Code: e.Code, Errors: e.Fields}
+			continue
+		}
+		a.Results[i] = bulkSuccess{
+			ParticipantID: r.Participant.ID, Success: true, Role: r.Participant.Role, seatTokens: tokensOf(r.Tokens),
+			ShouldStartRecording: r.Decision.Elected,
+		}
+	}
+	return a
+}
+
+// bulkRemoval is the request to take many out of a room: participants, users, or both.
+type bulkRemoval struct {
+	ParticipantIDs  []string `json:"participant_ids"`
+	ExternalUserIDs []string `json:"external_user_ids"`
+	BanSeconds      *int     `json:"ban_seconds"`
+}
+
+// Validate checks the number of targets and the ban.
+func (b *bulkRemoval) Validate() (problems []usher.FieldError) {
+	if len(b.ParticipantIDs)+len(b.ExternalUserIDs) == 0 {
+		problems = append(problems, usher.FieldError{Field: "participant_ids", Message: "or external_user_ids must name at least one"})
+	}
+	for i, user := range b.ExternalUserIDs {
+		if problem := participants.CheckExternalUserID(user); problem != "" {
+			problems = append(problems, usher.FieldError{Field: "external_user_ids." + strconv.Itoa(i), Message: problem})
+		}
+	}
+	if b.BanSeconds != nil && !isBan(*b.BanSeconds) {
+		problems = append(problems, errBanSeconds())
+	}
+	return problems
+}
+
+type bulkRemovalAnswer struct {
+	Results []removedItem `json:"results"` // participants first, then users, each in the order of the request
+}
+
+type removedItem struct {
+	ParticipantID  string             `json:"participant_id,omitzero"`
+	ExternalUserID string             `json:"external_user_id,omitzero"`
+	ParticipantIDs []participants.ID  `json:"participant_ids,omitempty"` // of the user
+	Success        bool               `json:"success"`
+	Error          string             `json:"error,omitzero"`
+	Code           usher.Code         `json:"code,omitzero"`
+	Errors         []usher.FieldError `json:"errors,omitempty"`
+}
+
+func (g *Gateway) removeParticipants(c *call) (answer, error) {
+	ref, err := c.room()
+	if err != nil {
+		return answer{}, err
+	}
+	request, err := decode[bulkRemoval](c)
+	if err != nil {
+		return answer{}, err
+	}
+	targets := make([]participants.Target, 0, len(request.ParticipantIDs)+len(request.ExternalUserIDs))
+	for _, id := range request.ParticipantIDs {
+		targets = append(targets, participants.Target{Participant: participants.ID(id)})
+	}
+	for _, user := range request.ExternalUserIDs {
+		targets = append(targets, participants.Target{ExternalUserID: user})
+	}
+	if len(targets) > participants.MaxBulkRemove {
+		return answer{}, usher.Errorf(usher.CodeBulkTooLarge, "A bulk may remove at most %d at once.", participants.MaxBulkRemove).
+			With("limit", participants.MaxBulkRemove)
+	}
+	results, err := g.Participants.RemoveMany(c.Context(), c.caller.tenant.ID, ref, targets, banSeconds(request.BanSeconds))
+	if err != nil {
+		return answer{}, err
+	}
+	a := bulkRemovalAnswer{Results: make([]removedItem, len(results))}
+	for i, r := range results {
+		a.Results[i] = removedItemOf(r)
+	}
+	return ok(a), nil
+}
+
+func removedItemOf(r participants.TakenOut) removedItem {
+	item := removedItem{ParticipantID: string(r.Participant), ExternalUserID: r.ExternalUserID, Success: r.Refused == nil}
+	if r.Participant == "" {
+		item.ParticipantIDs = r.Participants
+	}
+	if e := r.Refused; e != nil {
+		item.Error, item.Code, item.Errors = e.Message(), e.Code, e.Fields
+	}
+	return item
+}

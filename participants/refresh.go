@@ -1,0 +1,35 @@
+package participants
+
+import (
+	"usher"
+	"usher/rooms"
+	"usher/tenant"
+)
+
+// Refresh signs new tokens for an active participant. It writes nothing, so it works while the log does not.
+func (s *Service) Refresh(t tenant.ID, ref rooms.Ref, id ID) (tenant.Tokens, error) {
+	snapshot := s.log.Snapshot()
+	owner, err := tenant.Find(snapshot, t)
+	if err != nil {
+		return tenant.Tokens{}, err
+	}
+	room, err := rooms.Find(snapshot, t, ref)
+	if err != nil {
+		return tenant.Tokens{}, err
+	}
+	row, err := find(snapshot, t, room.ID, id)
+	if err != nil {
+		return tenant.Tokens{}, err
+	}
+	if row.Value.Left || room.Status == rooms.Ended {
+		return tenant.Tokens{}, usher.Errorf(usher.CodeParticipantLeft, "The participant is no longer in the room; add it again.")
+	}
+	p, err := row.Value.participant()
+	if err != nil {
+		return tenant.Tokens{}, err
+	}
+	if until := rooms.BannedUntil(snapshot, t, room.ID, p.ExternalUserID); s.now().Before(until.Time) {
+		return tenant.Tokens{}, rooms.ErrBanned(until)
+	}
+	return s.sign(owner, room, p)
+}
