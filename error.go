@@ -82,7 +82,7 @@ var codes = []CodeInfo{
 	{CodePreconditionFailed, 412, "The resource has changed"},
 	{CodeBodyTooLarge, 413, "The body is too large"},
 	{CodeUnsupportedMediaType, 415, "The body's media type is not supported"},
-	{CodeIdempotencyMismatch, 422, "The Idempotency-Key was used with another body"},
+	{CodeIdempotencyMismatch, 422, "The Idempotency-Key was used with another request"},
 	{CodeRateLimited, 429, "Too many requests"},
 	{CodeInternal, 500, "Something went wrong on our side"},
 	{CodeUnavailable, 503, "The service cannot do this now"},

@@ -58,6 +58,7 @@ func readBody(c *call, mediaTypes ...string) ([]byte, error) {
 	if len(body) == 0 {
 		return nil, usher.Errorf(usher.CodeInvalidRequest, "The body is empty; it must be a JSON object.")
 	}
+	c.body = body
 	return body, nil
 }
 

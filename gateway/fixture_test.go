@@ -66,6 +66,7 @@ type house struct {
 	key    string // of the tenant
 	prefix string
 	master string // path of the master key file
+	ops    int    // max-txn-ops that the gateways believe in; 0 for the default
 }
 
 var prefixes atomic.Int64
@@ -73,7 +74,13 @@ var prefixes atomic.Int64
 // open starts a gateway on an empty part of the log and makes a tenant with the settings.
 func open(t *testing.T, config string) *house {
 	t.Helper()
-	h := &house{t: t, client: &http.Client{Transport: openapitest.Transport(t, http.DefaultTransport)}, clock: &clock{}, prefix: fmt.Sprintf("/test-%d/", prefixes.Add(1)), master: filepath.Join(t.TempDir(), "master")}
+	return openWithOps(t, config, 0)
+}
+
+// openWithOps is open for a log that takes only so many operations in one transaction.
+func openWithOps(t *testing.T, config string, ops int) *house {
+	t.Helper()
+	h := &house{ops: ops, t: t, client: &http.Client{Transport: openapitest.Transport(t, http.DefaultTransport)}, clock: &clock{}, prefix: fmt.Sprintf("/test-%d/", prefixes.Add(1)), master: filepath.Join(t.TempDir(), "master")}
 	if err := token.CreateMasterKeyFile(h.master); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +99,7 @@ func (h *house) second() *house {
 func (h *house) start() string {
 	h.t.Helper()
 	tables := append(append(tenant.Definitions(), rooms.Definitions()...), participants.Definitions()...)
-	log, err := store.Open(etcd, store.Options{Prefix: h.prefix, Logger: quiet()}, tables...)
+	log, err := store.Open(etcd, store.Options{Prefix: h.prefix, MaxTxnOps: h.ops, Logger: quiet()}, tables...)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -56,6 +56,7 @@ type call struct {
 	*http.Request
 	id     string // X-Request-ID
 	route  *route // nil until one is found
+	body   []byte // once readBody has read it
 	caller caller
 }
 

@@ -41,7 +41,11 @@ func (g *Gateway) addParticipant(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	added, err := g.Participants.Add(c.Context(), c.caller.tenant.ID, ref, request)
+	attempt, err := c.attempt()
+	if err != nil {
+		return answer{}, err
+	}
+	added, err := g.Participants.Add(c.Context(), c.caller.tenant.ID, ref, request, attempt)
 	if err != nil {
 		return answer{}, err
 	}
@@ -51,7 +55,7 @@ func (g *Gateway) addParticipant(c *call) (answer, error) {
 		AccessToken: added.Tokens.Media, RefreshToken: added.Tokens.Refresh, AuthToken: added.Tokens.API,
 		TokenType: tokenType, ExpiresIn: int(added.Tokens.ExpiresIn.Seconds()), ExpiresAt: usher.At(added.Tokens.AccessExpiresAt),
 		ShouldStartRecording: added.Decision.Elected, RecordingDecision: added.Decision,
-	}}, nil
+	}}.orReplayed(added.Replayed), nil
 }
 
 func (g *Gateway) listParticipants(c *call) (answer, error) {

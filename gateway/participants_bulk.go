@@ -71,15 +71,19 @@ func (g *Gateway) addParticipants(c *call) (answer, error) {
 		return answer{}, usher.Errorf(usher.CodeBulkTooLarge, "A bulk may add at most %d participants.", participants.MaxBulk).
 			With("limit", participants.MaxBulk)
 	}
+	attempt, err := c.attempt()
+	if err != nil {
+		return answer{}, err
+	}
 	add := g.Participants.AddMany
 	if atomic {
 		add = g.Participants.AddAll
 	}
-	results, err := add(c.Context(), c.caller.tenant.ID, ref, request.items())
+	bulk, err := add(c.Context(), c.caller.tenant.ID, ref, request.items(), attempt)
 	if err != nil {
 		return answer{}, err
 	}
-	return ok(bulkAnswerOf(results)), nil
+	return ok(bulkAnswerOf(bulk.Results)).orReplayed(bulk.Replayed), nil
 }
 
 func bulkAnswerOf(results []participants.BulkResult) bulkAnswer {

@@ -13,11 +13,16 @@ func (g *Gateway) createRoom(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	room, err := g.Rooms.Create(c.Context(), c.caller.tenant.ID, request)
+	attempt, err := c.attempt()
 	if err != nil {
 		return answer{}, err
 	}
-	return created("/api/v1/rooms/"+string(room.ID), room).with("ETag", room.ETag()), nil
+	made, err := g.Rooms.Create(c.Context(), c.caller.tenant.ID, request, attempt)
+	if err != nil {
+		return answer{}, err
+	}
+	room := made.Room
+	return created("/api/v1/rooms/"+string(room.ID), room).with("ETag", room.ETag()).orReplayed(made.Replayed), nil
 }
 
 type roomList struct {

@@ -17,6 +17,7 @@ type Added struct {
 	Participant Participant
 	Room        rooms.Room // as it is after this joining
 	RoomCreated bool       // by this joining
+	Replayed    bool       // by an earlier request under the same Idempotency-Key
 	Tenant      tenant.Tenant
 	Tokens      tenant.Tokens
 	Decision    rooms.Decision // about recording
@@ -24,8 +25,8 @@ type Added struct {
 
 // Add seats a participant in the room, which it creates where the tenant allows early joins. It answers when the seat is
 // in the log and this replica shows it.
-func (s *Service) Add(ctx context.Context, t tenant.ID, ref rooms.Ref, n NewParticipant) (Added, error) {
-	a, err := s.seat(ctx, t, ref, []NewParticipant{n}, func(a *admission) error {
+func (s *Service) Add(ctx context.Context, t tenant.ID, ref rooms.Ref, n NewParticipant, attempt tenant.Attempt) (Added, error) {
+	a, err := s.seat(ctx, t, ref, batch{requests: []NewParticipant{n}, attempt: attempt}, func(a *admission) error {
 		if refused := a.seats[0].refused; refused != nil {
 			return refused
 		}
@@ -36,7 +37,7 @@ func (s *Service) Add(ctx context.Context, t tenant.ID, ref rooms.Ref, n NewPart
 	}
 	seat := a.seats[0]
 	return Added{
-		Participant: seat.participant, Room: a.room, RoomCreated: a.created, Tenant: a.tenant,
+		Participant: seat.participant, Room: a.room, RoomCreated: a.created, Replayed: a.replayed, Tenant: a.tenant,
 		Tokens: seat.tokens, Decision: seat.decision,
 	}, nil
 }
@@ -47,6 +48,24 @@ type admission struct {
 	room    rooms.Room
 	created bool
 	seats   []seat // one for each request
+
+	replayed bool // all of it was decided before
+	from     int  // the place of the first seat among all requests of the batch
+}
+
+// batch is requests for seats in one room, in the order in which they are decided. Those before next are done.
+type batch struct {
+	requests []NewParticipant
+	next     int
+	step     int // how many to decide at once; 0 for all
+	attempt  tenant.Attempt
+}
+
+func (b batch) end() int {
+	if b.step == 0 {
+		return len(b.requests)
+	}
+	return min(b.next+b.step, len(b.requests))
 }
 
 type seat struct {
@@ -56,14 +75,16 @@ type seat struct {
 	tokens      tenant.Tokens // signed while the commit is in flight
 }
 
-// seat takes the requests through the log as one change. acceptable looks at what was decided, and its error refuses
-// all of it.
-func (s *Service) seat(ctx context.Context, t tenant.ID, ref rooms.Ref, requests []NewParticipant, acceptable func(*admission) error) (*admission, error) {
+// seat takes the next step of the batch through the log as one change. acceptable looks at what was decided, and its
+// error refuses all of it.
+func (s *Service) seat(ctx context.Context, t tenant.ID, ref rooms.Ref, b batch, acceptable func(*admission) error) (*admission, error) {
 	var signing error
 	a, err := store.Commit(ctx, s.log, store.Change[*admission]{
-		Aggregates: func(snapshot *store.Snapshot) []store.Key { return rooms.EnterAggregates(snapshot, t, ref) },
+		Aggregates: func(snapshot *store.Snapshot) []store.Key {
+			return append(rooms.EnterAggregates(snapshot, t, ref), b.attempt.Aggregates(t)...)
+		},
 		Decide: func(tx *store.Tx) (*admission, error) {
-			a, err := s.admit(tx, t, ref, requests)
+			a, err := s.admitOnce(tx, t, ref, b)
 			if err != nil {
 				return nil, err
 			}
@@ -77,13 +98,36 @@ func (s *Service) seat(ctx context.Context, t tenant.ID, ref rooms.Ref, requests
 	return a, err
 }
 
-// admit decides the requests in the transaction and writes what follows.
-func (s *Service) admit(tx *store.Tx, t tenant.ID, ref rooms.Ref, requests []NewParticipant) (*admission, error) {
+// admitOnce is admit under the batch's Idempotency-Key. What was decided before, all or a part of it, is not decided
+// again.
+func (s *Service) admitOnce(tx *store.Tx, t tenant.ID, ref rooms.Ref, b batch) (*admission, error) {
 	owner, err := tenant.Find(tx, t)
 	if err != nil {
 		return nil, err
 	}
 	now := s.now()
+	memory, err := tenant.Recall[outcome](tx, t, b.attempt, now)
+	if err != nil {
+		return nil, err
+	}
+	if past := memory.Outcome; memory.Finished || len(past.Seats) > b.next {
+		a, err := s.replay(tx, owner, past)
+		if err == nil {
+			a.replayed = memory.Finished
+		}
+		return a, err
+	}
+	a, err := s.admit(tx, owner, ref, b.requests[b.next:b.end()], now)
+	if err != nil {
+		return nil, err
+	}
+	a.from = b.next
+	return a, tenant.Remember(tx, t, b.attempt, memory.Outcome.with(a), b.end() == len(b.requests), now)
+}
+
+// admit decides the requests in the transaction and writes what follows.
+func (s *Service) admit(tx *store.Tx, owner tenant.Tenant, ref rooms.Ref, requests []NewParticipant, now time.Time) (*admission, error) {
+	t := owner.ID
 	before, drafted, err := rooms.Enter(tx, t, ref, owner.Settings, now)
 	if err != nil {
 		return nil, err

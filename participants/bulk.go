@@ -21,6 +21,12 @@ type BulkItem struct {
 	Invalid *usher.Error
 }
 
+// Bulk is what became of many requests, in their order.
+type Bulk struct {
+	Results  []BulkResult
+	Replayed bool // all of it by an earlier request under the same Idempotency-Key
+}
+
 // BulkResult is what became of one of many requests.
 type BulkResult struct {
 	Refused     *usher.Error // everything else is then zero
@@ -35,47 +41,56 @@ func (s *Service) MaxAtomic() int { return max(1, s.log.MaxTxnOps()-reservedOps)
 // AddMany seats participants as if they had joined one after the other, and answers for each. What concerns the room and
 // not an item (no such room, for one) is the error, as it would be Add's. One transaction holds MaxAtomic of them; if the
 // log fails after some transactions, the rest are refused with its error.
-func (s *Service) AddMany(ctx context.Context, t tenant.ID, ref rooms.Ref, items []BulkItem) ([]BulkResult, error) {
+//
+// Under an Idempotency-Key each transaction notes how far the bulk has come, so that a repeat of one that was cut off goes
+// on from there.
+func (s *Service) AddMany(ctx context.Context, t tenant.ID, ref rooms.Ref, items []BulkItem, attempt tenant.Attempt) (Bulk, error) {
 	results, requests, places := sift(items)
-	for done, step := 0, s.MaxAtomic(); done < len(requests); {
-		step = min(step, len(requests)-done)
-		a, err := s.seat(ctx, t, ref, requests[done:done+step], func(*admission) error { return nil })
+	b := batch{requests: requests, step: s.MaxAtomic(), attempt: attempt}
+	for b.next < len(requests) {
+		a, err := s.seat(ctx, t, ref, b, func(*admission) error { return nil })
 		switch {
-		case usher.HasCode(err, usher.CodeBulkTooLarge) && step > 1:
-			step /= 2 // replaced seats take room in the transaction too
-			continue
-		case err != nil && done == 0:
-			return nil, err
+		case usher.HasCode(err, usher.CodeBulkTooLarge) && b.step > 1:
+			b.step /= 2 // replaced seats take room in the transaction too
+		case err != nil && b.next == 0:
+			return Bulk{}, err
 		case err != nil:
-			refuse(results, places[done:], usher.AsError(err))
-			return results, nil
+			refuse(results, places[b.next:], usher.AsError(err))
+			return Bulk{Results: results}, nil
+		case a.replayed:
+			fill(results, places, a)
+			return Bulk{Results: results, Replayed: true}, nil
+		default:
+			fill(results, places[a.from:], a)
+			b.next = a.from + len(a.seats)
 		}
-		fill(results, places[done:], a)
-		done += step
 	}
-	return results, nil
+	return Bulk{Results: results}, nil
 }
 
 // AddAll seats all of the participants or none, in one transaction. The error of a refusal carries what became of every
 // item as the member "results" of its problem document.
-func (s *Service) AddAll(ctx context.Context, t tenant.ID, ref rooms.Ref, items []BulkItem) ([]BulkResult, error) {
+func (s *Service) AddAll(ctx context.Context, t tenant.ID, ref rooms.Ref, items []BulkItem, attempt tenant.Attempt) (Bulk, error) {
 	if limit := s.MaxAtomic(); len(items) > limit {
-		return nil, usher.Errorf(usher.CodeBulkTooLarge, "An atomic bulk may add at most %d participants.", limit).With("limit", limit)
+		return Bulk{}, usher.Errorf(usher.CodeBulkTooLarge, "An atomic bulk may add at most %d participants.", limit).With("limit", limit)
 	}
 	results, requests, places := sift(items)
 	if err := verdictOnAll(results); err != nil {
-		return nil, err
+		return Bulk{}, err
 	}
-	a, err := s.seat(ctx, t, ref, requests, func(a *admission) error {
+	a, err := s.seat(ctx, t, ref, batch{requests: requests, attempt: attempt}, func(a *admission) error {
+		if a.replayed {
+			return nil // all were added then; who has left since is told so by itself
+		}
 		verdicts := make([]BulkResult, len(items))
 		fill(verdicts, places, a)
 		return verdictOnAll(verdicts)
 	})
 	if err != nil {
-		return nil, err
+		return Bulk{}, err
 	}
 	fill(results, places, a)
-	return results, nil
+	return Bulk{Results: results, Replayed: a.replayed}, nil
 }
 
 // sift separates the items that can be decided from those that are invalid by themselves, and keeps their places.

@@ -4,12 +4,13 @@
 // recording decides on the record as it is and commits only if it has not changed meanwhile; capacity, one seat for each
 // user and one recorder hold across replicas without a lock.
 //
-// The rules are functions of values, without clock, I/O or lock: Admit (admit.go), Leave, Open and End (lifecycle.go),
-// elect (recording.go). The service (service.go) brings them the records and takes what they decide to the log.
+// The rules are functions of values, without clock, I/O or lock: Admit (admit.go), Open, Leave, Lock, End and when a room
+// has outlived itself (lifecycle.go), elect (recording.go), what a patch makes of a room (update.go). The service (service.go) brings them the records and takes what they decide to the log.
 //
 // Records, below the store's prefix:
 //
 //	rooms/{tenant}/{room}           the room, as the API answers it, and its last_seat; an aggregate
+//	bans/{tenant}/{room}/{user}     {"external_user_id": …, "banned_at": …, "expires_at": …}
 //	room-names/{tenant}/{name}      {"room_id": …}: the newest room of the name, live or ended
 //	room-counts/{tenant}            {"live": 3}: rooms that have not ended; an aggregate, so that the tenant's limit
 //	                                and the names hold when two replicas create rooms at once

@@ -78,6 +78,18 @@ func elect(room Room, s tenant.Settings, seat Seat, now time.Time) (Room, Decisi
 	return room, d
 }
 
+// Now is the decision as it is told again later: nobody is told to start a recording that is no longer for it to start.
+func (d Decision) Now(room Room, seat SeatID) Decision {
+	switch r := room.Recording; {
+	case !d.Elected, r.Status == Elected && r.Elected == seat:
+	case r.Status == Running:
+		d.Elected, d.Reason = false, reasonRunning
+	default:
+		d.Elected, d.Reason = false, reasonTaken
+	}
+	return d
+}
+
 func ruleOf(s tenant.Settings) Rule {
 	switch {
 	case s.ForceRecording:

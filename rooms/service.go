@@ -74,26 +74,53 @@ func CheckMetadata(m jsontext.Value) (problem string) {
 	return ""
 }
 
+// Created is a room that was made.
+type Created struct {
+	Room     Room
+	Replayed bool // by an earlier request under the same Idempotency-Key; Room is as it is now
+}
+
+// outcome is what an Idempotency-Key remembers of a room that was made.
+type outcome struct {
+	RoomID ID `json:"room_id"`
+}
+
 // Create makes a room.
-func (s *Service) Create(ctx context.Context, t tenant.ID, n NewRoom) (Room, error) {
-	return store.Commit(ctx, s.log, store.Change[Room]{
-		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Counts.Key(string(t))} },
-		Decide: func(tx *store.Tx) (Room, error) {
-			if live, ok := find(tx, t, Ref{Name: n.Name}); ok && live.Status != Ended {
-				return Room{}, errNameTaken(live.ID)
-			}
+func (s *Service) Create(ctx context.Context, t tenant.ID, n NewRoom, attempt tenant.Attempt) (Created, error) {
+	return store.Commit(ctx, s.log, store.Change[Created]{
+		Aggregates: func(*store.Snapshot) []store.Key { return append(attempt.Aggregates(t), Counts.Key(string(t))) },
+		Decide: func(tx *store.Tx) (Created, error) {
 			now := s.now()
-			room, err := open(tx, t, Draft{
-				ID: newID(now), Name: n.Name, ScheduledStartAt: n.ScheduledStartAt, ScheduledEndAt: n.ScheduledEndAt,
-				Config: n.Config, Metadata: n.Metadata,
-			}, now)
+			memory, err := tenant.Recall[outcome](tx, t, attempt, now)
 			if err != nil {
-				return Room{}, err
+				return Created{}, err
 			}
-			Keep(tx, t, room, true)
-			return room, nil
+			if memory.Finished {
+				room, err := Find(tx, t, RefTo(memory.Outcome.RoomID))
+				return Created{Room: room, Replayed: true}, err
+			}
+			room, err := create(tx, t, n, now)
+			if err != nil {
+				return Created{}, err
+			}
+			return Created{Room: room}, tenant.Remember(tx, t, attempt, outcome{RoomID: room.ID}, true, now)
 		},
 	})
+}
+
+func create(tx *store.Tx, t tenant.ID, n NewRoom, now time.Time) (Room, error) {
+	if live, ok := find(tx, t, Ref{Name: n.Name}); ok && live.Status != Ended {
+		return Room{}, errNameTaken(live.ID)
+	}
+	room, err := open(tx, t, Draft{
+		ID: newID(now), Name: n.Name, ScheduledStartAt: n.ScheduledStartAt, ScheduledEndAt: n.ScheduledEndAt,
+		Config: n.Config, Metadata: n.Metadata,
+	}, now)
+	if err != nil {
+		return Room{}, err
+	}
+	Keep(tx, t, room, true)
+	return room, nil
 }
 
 func errNameTaken(by ID) error {

@@ -100,7 +100,11 @@ func (s *Store) compile(g *group) (compiled, error) {
 		if err != nil {
 			return c, fmt.Errorf("encode %s: %w", key, err)
 		}
-		c.writes = append(c.writes, clientv3.OpPut(s.options.Prefix+string(key), string(value)))
+		var options []clientv3.OpOption
+		if lifetime := change.table.lifetime(); lifetime > 0 {
+			options = append(options, clientv3.WithLease(s.leases.of(lifetime)))
+		}
+		c.writes = append(c.writes, clientv3.OpPut(s.options.Prefix+string(key), string(value), options...))
 	}
 	return c, nil
 }
@@ -108,6 +112,20 @@ func (s *Store) compile(g *group) (compiled, error) {
 // commit sends the groups as one transaction and says for each whether its compares held, and the revision at which
 // that was so. Groups hold disjoint keys: etcd evaluates all compares before any write, and refuses a key put twice.
 func (s *Store) commit(ctx context.Context, groups []*group) (held []bool, revision int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.options.CommitTimeout)
+	defer cancel()
+	held, revision, err = s.commitOnce(ctx, groups)
+	if s.leases.lost(err) {
+		held, revision, err = s.commitOnce(ctx, groups)
+	}
+	return held, revision, err
+}
+
+func (s *Store) commitOnce(ctx context.Context, groups []*group) (held []bool, revision int64, err error) {
+	if err := s.leasesFor(ctx, groups); err != nil {
+		return nil, 0, &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Err: err,
+			Detail: "The write was not done: the log cannot be written now. Try again."}
+	}
 	parts := make([]compiled, len(groups))
 	writes := 0
 	for i, g := range groups {
@@ -116,8 +134,6 @@ func (s *Store) commit(ctx context.Context, groups []*group) (held []bool, revis
 		}
 		writes += len(parts[i].writes)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.options.CommitTimeout)
-	defer cancel()
 	switch {
 	case writes == 0:
 		return s.confirm(ctx, parts)
@@ -182,7 +198,7 @@ func refusedForSure(err error) bool {
 	for _, refused := range []error{
 		rpctypes.ErrNoLeader, rpctypes.ErrNotCapable, rpctypes.ErrTooManyRequests, rpctypes.ErrNoSpace,
 		rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps, rpctypes.ErrDuplicateKey, rpctypes.ErrPermissionDenied,
-		rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision, rpctypes.ErrUserEmpty, rpctypes.ErrCorrupt,
+		rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision, rpctypes.ErrUserEmpty, rpctypes.ErrCorrupt, rpctypes.ErrLeaseNotFound,
 	} {
 		if errors.Is(err, refused) {
 			return true

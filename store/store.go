@@ -33,6 +33,7 @@ type Store struct {
 	log     *Log
 	index   *index
 	writer  *writer
+	leases  leases // the writer's
 	fresh   freshness
 
 	cluster         atomic.Uint64 // the id of the cluster that the index was made from; 0 before the first list

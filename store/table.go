@@ -3,6 +3,7 @@ package store
 import (
 	"iter"
 	"strings"
+	"time"
 )
 
 // Table is one kind of record: the first segment of its keys, and how a value is read and written. It is declared once,
@@ -13,6 +14,9 @@ type Table[R any] struct {
 	// Aggregate says that a record of this table guards others: a decision that writes one is committed only if the
 	// record has not changed since the snapshot it was decided on.
 	Aggregate bool
+	// Lifetime, when not 0, is how long a record stays after it was last written: the log deletes it then, at the latest
+	// a 48th of the lifetime later. At least a second.
+	Lifetime time.Duration
 	// Decode reads a stored value. It must not keep path or value unless R is meant to hold them: they are never
 	// changed afterwards, so R may. An error keeps the key's last good record.
 	Decode func(path string, value []byte) (R, error)
@@ -90,6 +94,7 @@ type Key string
 type Definition interface {
 	name() string
 	aggregate() bool
+	lifetime() time.Duration
 	decode(path string, value []byte, created, modified int64) (any, error)
 	encode(row any) ([]byte, error)
 	meta(row any) (path string, modified int64)
@@ -97,6 +102,8 @@ type Definition interface {
 
 func (t Table[R]) name() string    { return t.Name }
 func (t Table[R]) aggregate() bool { return t.Aggregate }
+
+func (t Table[R]) lifetime() time.Duration { return t.Lifetime }
 
 func (t Table[R]) decode(path string, value []byte, created, modified int64) (any, error) {
 	record, err := t.Decode(path, value)

@@ -6,6 +6,8 @@
 //	api-keys/{sha256 of the key}   whose key it is and what it may; the key itself is nowhere
 //	signing-keys/{tenant}/{kid}    the public key, and the private one sealed under a master key that is not in etcd
 //
+//	idempotency/{tenant}/{key}     what the request under an Idempotency-Key has done; leased for a day, an aggregate
+//
 // Settings are resolved, and what follows from them compiled, when the record is applied to the index, not when a
 // request comes. The package token below knows how to sign and verify; this one knows with which key, and for whom.
 package tenant

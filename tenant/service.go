@@ -30,7 +30,9 @@ func New(log *store.Store, masterKeys *token.MasterKeys, issuerURL string, now f
 }
 
 // Definitions are the tables of this package.
-func Definitions() []store.Definition { return []store.Definition{Tenants, APIKeys, SigningKeys} }
+func Definitions() []store.Definition {
+	return []store.Definition{Tenants, APIKeys, SigningKeys, Idempotencies}
+}
 
 // NewTenant is the request to create a tenant.
 type NewTenant struct {
