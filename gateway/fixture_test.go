@@ -58,15 +58,16 @@ const operatorKey = "an-operator-key-for-tests"
 
 // house is a running gateway on real etcd, with a tenant.
 type house struct {
-	t      *testing.T
-	url    string
-	client *http.Client // holds every answer against openapi.yaml
-	clock  *clock
-	tenant string
-	key    string // of the tenant
-	prefix string
-	master string // path of the master key file
-	ops    int    // max-txn-ops that the gateways believe in; 0 for the default
+	t       *testing.T
+	url     string
+	client  *http.Client // holds every answer against openapi.yaml
+	clock   *clock
+	tenant  string
+	key     string // of the tenant
+	prefix  string
+	sweeper *participants.Sweeper // of this gateway; it runs only when a test says so
+	master  string                // path of the master key file
+	ops     int                   // max-txn-ops that the gateways believe in; 0 for the default
 }
 
 var prefixes atomic.Int64
@@ -114,12 +115,32 @@ func (h *house) start() string {
 		h.t.Fatal(err)
 	}
 	tenants := tenant.New(log, keys, "https://usher.example", h.clock.now)
+	live, seated := rooms.New(log, h.clock.now), participants.New(log, tenants, h.clock.now)
+	h.sweeper = &participants.Sweeper{Log: log, Rooms: live, Participants: seated, Interval: 10 * time.Millisecond, Logger: quiet()}
 	server := httptest.NewServer(gateway.New(gateway.Options{
-		Log: log, Tenants: tenants, Rooms: rooms.New(log, h.clock.now), Participants: participants.New(log, tenants, h.clock.now),
+		Log: log, Tenants: tenants, Rooms: live, Participants: seated,
 		OperatorKey: tenant.OperatorKey(operatorKey), Logger: quiet(), RequestTimeout: time.Minute,
 	}))
 	h.t.Cleanup(server.Close)
 	return server.URL
+}
+
+// sweep has this gateway sweep once.
+func (h *house) sweep() rooms.Swept {
+	h.t.Helper()
+	swept, err := h.sweeper.Sweep(context.Background())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return swept
+}
+
+// writeHeartbeats has this gateway write all that it has heard.
+func (h *house) writeHeartbeats() {
+	h.t.Helper()
+	if err := h.sweeper.Participants.WritePresence(context.Background(), true); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // object is a JSON object as a test looks at it.

@@ -104,19 +104,13 @@ func joinParticipants(p participants.Page) jsontext.Value {
 }
 
 func (g *Gateway) removeParticipant(c *call) (answer, error) {
-	ref, err := c.room()
-	if err != nil {
-		return answer{}, err
-	}
-	id, err := c.participant()
-	if err != nil {
-		return answer{}, err
-	}
 	ban, err := banOf(c.URL.Query().Get("ban_seconds"))
 	if err != nil {
 		return answer{}, err
 	}
-	return noContent(), g.Participants.Remove(c.Context(), c.caller.tenant.ID, ref, id, ban)
+	return c.withSeat(func(ref rooms.Ref, id participants.ID) error {
+		return g.Participants.Remove(c.Context(), c.caller.tenant.ID, ref, id, ban)
+	})
 }
 
 func (g *Gateway) getParticipant(c *call) (answer, error) {
@@ -133,6 +127,19 @@ func (g *Gateway) getParticipant(c *call) (answer, error) {
 }
 
 func (g *Gateway) leave(c *call) (answer, error) {
+	return c.withSeat(func(ref rooms.Ref, id participants.ID) error {
+		return g.Participants.Leave(c.Context(), c.caller.tenant.ID, ref, id)
+	})
+}
+
+func (g *Gateway) heartbeat(c *call) (answer, error) {
+	return c.withSeat(func(ref rooms.Ref, id participants.ID) error {
+		return g.Participants.Heartbeat(c.caller.tenant.ID, ref, id)
+	})
+}
+
+// withSeat does what has no content for an answer with the participant of the path.
+func (c *call) withSeat(do func(rooms.Ref, participants.ID) error) (answer, error) {
 	ref, err := c.room()
 	if err != nil {
 		return answer{}, err
@@ -141,7 +148,7 @@ func (g *Gateway) leave(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return noContent(), g.Participants.Leave(c.Context(), c.caller.tenant.ID, ref, id)
+	return noContent(), do(ref, id)
 }
 
 // seatTokens is the answer to a refresh.

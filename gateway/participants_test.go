@@ -324,6 +324,7 @@ func TestAnotherTenantsThingsDoNotExist(t *testing.T) {
 		{"DELETE", "/api/v1/rooms/" + room + "/bans", "/api/v1/rooms/" + noRoom + "/bans"},
 		{"GET", "/api/v1/rooms/" + room + "/participants/" + seat, "/api/v1/rooms/" + noRoom + "/participants/" + noSeat},
 		{"POST", "/api/v1/rooms/" + room + "/participants/" + seat + "/leave", "/api/v1/rooms/" + noRoom + "/participants/" + noSeat + "/leave"},
+		{"POST", "/api/v1/rooms/" + room + "/participants/" + seat + "/heartbeat", "/api/v1/rooms/" + noRoom + "/participants/" + noSeat + "/heartbeat"},
 		{"POST", "/api/v1/rooms/" + room + "/participants/bulk-remove", "/api/v1/rooms/" + noRoom + "/participants/bulk-remove"},
 		{"DELETE", "/api/v1/rooms/" + room + "/participants/" + seat, "/api/v1/rooms/" + noRoom + "/participants/" + noSeat},
 		{"POST", "/api/v1/rooms/" + room + "/participants/" + seat + "/token", "/api/v1/rooms/" + noRoom + "/participants/" + noSeat + "/token"},

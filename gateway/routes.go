@@ -39,6 +39,7 @@ func (g *Gateway) routes() []route {
 		{remove, room + "/participants/{pid}", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), g.removeParticipant},
 		{post, room + "/participants/{pid}/token", byKey(tenant.ParticipantsWrite).orOwnSeat().orRefreshToken(), g.refreshTokens},
 		{post, room + "/participants/{pid}/leave", byKey(tenant.ParticipantsWrite).orOwnSeat(), g.leave},
+		{post, room + "/participants/{pid}/heartbeat", byKey(tenant.ParticipantsWrite).orOwnSeat(), g.heartbeat},
 		{get, room + "/bans", byKey(tenant.ParticipantsRead).orSeat(tenant.GrantModerate), g.listBans},
 		{remove, room + "/bans", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), g.liftBans},
 

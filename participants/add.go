@@ -72,6 +72,7 @@ type seat struct {
 	refused     *usher.Error
 	participant Participant
 	decision    rooms.Decision
+	existing    bool          // the user had it before
 	tokens      tenant.Tokens // signed while the commit is in flight
 }
 
@@ -93,6 +94,7 @@ func (s *Service) seat(ctx context.Context, t tenant.ID, ref rooms.Ref, b batch,
 		Meanwhile: func(a *admission) { signing = s.signAll(a) },
 	})
 	if err == nil {
+		s.heardAgain(a)
 		err = signing
 	}
 	return a, err
@@ -161,7 +163,7 @@ func (s *Service) admit(tx *store.Tx, owner tenant.Tenant, ref rooms.Ref, reques
 
 // keep writes what the verdict on an admitted join says about seats: the new one, and those it replaces.
 func keep(tx *store.Tx, t tenant.ID, room rooms.ID, n NewParticipant, v rooms.Verdict, now time.Time) (seat, error) {
-	given := seat{decision: v.Decision}
+	given := seat{decision: v.Decision, existing: v.Existing}
 	for _, id := range v.Replaced {
 		if err := leave(tx, t, room, id, Replaced, now); err != nil {
 			return given, err

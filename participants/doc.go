@@ -9,7 +9,10 @@
 //	    {"id":"p_01j…","room_id":"room_01j…","display_name":"John Doe","external_user_id":"user_123",
 //	     "role":"participant","joined_at":"2026-01-06T10:00:00.000Z"}
 //
-// The value is what the API answers, byte for byte, so a list is a join of stored bytes. Ids grow in the order of
+//	presence/{tenant}/{room}
+//	    {"p_01j…":"2026-01-06T10:00:30.000Z"}: when each was last heard of; see presence.go
+//
+// The value of a participant is what the API answers, byte for byte, so a list is a join of stored bytes. Ids grow in the order of
 // joining, so the path is also the order of a list. A participant is active while it has not left and its room has not
 // ended: ending a room writes the room alone.
 package participants

@@ -88,7 +88,7 @@ var Participants = store.Table[Record]{
 }
 
 // Definitions are the tables of this package.
-func Definitions() []store.Definition { return []store.Definition{Participants} }
+func Definitions() []store.Definition { return []store.Definition{Participants, Presence} }
 
 // path is where a participant lies; an empty id gives the prefix of all in the room.
 func path(t tenant.ID, room rooms.ID, id ID) string { return rooms.Path(t, room) + "/" + string(id) }
@@ -100,6 +100,20 @@ func find(r store.Reader, t tenant.ID, room rooms.ID, id ID) (*store.Row[Record]
 		return nil, errNoParticipant()
 	}
 	return row, nil
+}
+
+// findActive looks up a participant that is in its room now.
+func findActive(r store.Reader, t tenant.ID, ref rooms.Ref, id ID) (room rooms.Room, row *store.Row[Record], err error) {
+	if room, err = rooms.Find(r, t, ref); err != nil {
+		return room, nil, err
+	}
+	if row, err = find(r, t, room.ID, id); err != nil {
+		return room, nil, err
+	}
+	if row.Value.Left || room.Status == rooms.Ended {
+		return room, nil, usher.Errorf(usher.CodeParticipantLeft, "The participant is no longer in the room; add it again.")
+	}
+	return room, row, nil
 }
 
 func errNoParticipant() *usher.Error {

@@ -1,7 +1,6 @@
 package participants
 
 import (
-	"usher"
 	"usher/rooms"
 	"usher/tenant"
 )
@@ -13,16 +12,9 @@ func (s *Service) Refresh(t tenant.ID, ref rooms.Ref, id ID) (tenant.Tokens, err
 	if err != nil {
 		return tenant.Tokens{}, err
 	}
-	room, err := rooms.Find(snapshot, t, ref)
+	room, row, err := findActive(snapshot, t, ref, id)
 	if err != nil {
 		return tenant.Tokens{}, err
-	}
-	row, err := find(snapshot, t, room.ID, id)
-	if err != nil {
-		return tenant.Tokens{}, err
-	}
-	if row.Value.Left || room.Status == rooms.Ended {
-		return tenant.Tokens{}, usher.Errorf(usher.CodeParticipantLeft, "The participant is no longer in the room; add it again.")
 	}
 	p, err := row.Value.participant()
 	if err != nil {

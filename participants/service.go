@@ -15,6 +15,8 @@ type Service struct {
 	log     *store.Store
 	tenants *tenant.Service
 	now     func() time.Time
+
+	presence presence
 }
 
 // New makes a Service on the log.

@@ -128,8 +128,11 @@ type Count struct {
 // Counts is the table of counts: {tenant}.
 var Counts = store.Table[Count]{Name: "room-counts", Aggregate: true, Decode: decodeJSON[Count], Encode: encodeJSON[Count]}
 
-// SeatsTable names the table of the package participants, whose records lie under the path of their room.
-const SeatsTable = "participants"
+// The tables of the package participants, whose records lie under the path of their room, or at it.
+const (
+	SeatsTable    = "participants"
+	PresenceTable = "presence"
+)
 
 func decodeJSON[T any](_ string, value []byte) (t T, err error) {
 	err = json.Unmarshal(value, &t)

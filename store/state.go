@@ -42,6 +42,7 @@ const (
 type freshness struct {
 	mu       sync.Mutex
 	loaded   bool      // a list was applied and a watch created, once
+	unbroken time.Time // since when asOf has never been older than staleAfter
 	asOf     time.Time // the index held everything committed up to then
 	observed int64     // the newest revision a quorum read has shown
 	readAt   time.Time // when that read began
@@ -53,7 +54,7 @@ func (f *freshness) saw(revision, applied int64, began time.Time) {
 	defer f.mu.Unlock()
 	f.observed, f.readAt = revision, began
 	if applied >= revision {
-		f.asOf = began
+		f.proven(began)
 	}
 }
 
@@ -62,15 +63,23 @@ func (f *freshness) reached(applied int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.observed > 0 && applied >= f.observed && f.readAt.After(f.asOf) {
-		f.asOf = f.readAt
+		f.proven(f.readAt)
 	}
+}
+
+// proven moves asOf. Called under mu.
+func (f *freshness) proven(asOf time.Time) {
+	if asOf.Sub(f.asOf) > staleAfter {
+		f.unbroken = asOf
+	}
+	f.asOf = asOf
 }
 
 func (f *freshness) setLoaded(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.loaded {
-		f.loaded, f.asOf = true, now
+		f.loaded, f.asOf, f.unbroken = true, now, now
 	}
 }
 
@@ -85,6 +94,13 @@ func (s *Store) State() (State, time.Duration) {
 		return Stale, age
 	}
 	return Ready, 0
+}
+
+// ReadySince is since when this replica has been Ready without a break; meaningless while it is not.
+func (s *Store) ReadySince() time.Time {
+	s.fresh.mu.Lock()
+	defer s.fresh.mu.Unlock()
+	return s.fresh.unbroken
 }
 
 // Lag is how many revisions the index is behind the newest that a quorum read has shown.

@@ -27,6 +27,7 @@ type Settings struct {
 	MaxConcurrentRooms         int               `json:"max_concurrent_rooms"`
 	EmptyRoomTimeoutMinutes    int               `json:"empty_room_timeout_minutes"`
 	RoomRetentionHours         int               `json:"room_retention_hours"`
+	PresenceTimeoutSeconds     int               `json:"presence_timeout_seconds"`
 	AccessTokenTTLSeconds      int               `json:"access_token_ttl_seconds"`
 	RefreshTokenTTLSeconds     int               `json:"refresh_token_ttl_seconds"`
 	SigningAlgorithm           token.Algorithm   `json:"signing_algorithm"`
@@ -96,6 +97,7 @@ type clientSettings struct {
 	DefaultRole            string            `json:"default_role"`
 	Roles                  map[string]Grants `json:"roles"`
 	MaxParticipantsPerRoom int               `json:"max_participants_per_room"`
+	PresenceTimeoutSeconds int               `json:"presence_timeout_seconds"`
 }
 
 // ClientDocument is the part of the document that a participant's client is given, as JSON: the tenant_config of an
@@ -109,6 +111,7 @@ func (s Settings) ClientDocument() ([]byte, error) {
 		DefaultRole:            s.DefaultRole,
 		Roles:                  s.Roles,
 		MaxParticipantsPerRoom: s.MaxParticipantsPerRoom,
+		PresenceTimeoutSeconds: s.PresenceTimeoutSeconds,
 	}, json.Deterministic(true))
 }
 

@@ -51,6 +51,7 @@ func TestNumbersAreBounded(t *testing.T) {
 		{"max_concurrent_rooms", 1, 100000, ``},
 		{"empty_room_timeout_minutes", 1, 10080, ``},
 		{"room_retention_hours", 1, 8760, ``},
+		{"presence_timeout_seconds", 0, 86400, ``},
 		{"access_token_ttl_seconds", 60, 86400, ``},
 		{"refresh_token_ttl_seconds", 60, 2592000, `,"access_token_ttl_seconds":60`},
 		{"requests_per_second", 1, 100000, ``},

@@ -28,6 +28,7 @@ func settingsRules() []settingsRule {
 		{[]string{"auto_start_recording", "roles"}, func(s Settings) []usher.FieldError {
 			return needsHost(s, s.AutoStartRecording, "auto_start_recording")
 		}},
+		{[]string{"presence_timeout_seconds"}, presenceIsOffOrLong},
 		{[]string{"refresh_token_ttl_seconds", "access_token_ttl_seconds"}, refreshOutlivesAccess},
 		{[]string{"allowed_origins"}, originsAsBrowsersSendThem},
 	}
@@ -59,6 +60,16 @@ func needsHost(s Settings, on bool, field string) []usher.FieldError {
 		return nil
 	}
 	return []usher.FieldError{{Field: field, Message: "needs a role named " + RoleHost + " in roles"}}
+}
+
+// leastPresenceTimeout is what replicas need to tell each other of heartbeats.
+const leastPresenceTimeout = 10
+
+func presenceIsOffOrLong(s Settings) []usher.FieldError {
+	if n := s.PresenceTimeoutSeconds; n == 0 || n >= leastPresenceTimeout {
+		return nil
+	}
+	return []usher.FieldError{{Field: "presence_timeout_seconds", Message: fmt.Sprintf("must be 0 (off) or at least %d", leastPresenceTimeout)}}
 }
 
 // A refresh token that dies before the access token it should renew renews nothing.

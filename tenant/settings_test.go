@@ -43,7 +43,7 @@ func TestDefaultsAreThoseOfTheProduct(t *testing.T) {
 const defaultDocument = `{"allow_early_join":true,"first_participant_is_host":false,"force_recording":false,` +
 	`"auto_start_recording":false,"duplicate_participant_policy":"allow","default_role":"participant",` +
 	`"roles":{"host":["publish","subscribe","moderate","record"],"participant":["publish","subscribe"],"viewer":["subscribe"]},` +
-	`"max_participants_per_room":100,"max_concurrent_rooms":1000,"empty_room_timeout_minutes":30,"room_retention_hours":72,` +
+	`"max_participants_per_room":100,"max_concurrent_rooms":1000,"empty_room_timeout_minutes":30,"room_retention_hours":72,"presence_timeout_seconds":0,` +
 	`"access_token_ttl_seconds":3600,"refresh_token_ttl_seconds":86400,"signing_algorithm":"EdDSA",` +
 	`"requests_per_second":500,"burst":1000,"allowed_origins":[]}`
 
@@ -82,7 +82,7 @@ func TestClientIsToldWhatItActsOnAndNoMore(t *testing.T) {
 	}
 	want := `{"allow_early_join":true,"first_participant_is_host":false,"force_recording":false,"auto_start_recording":false,` +
 		`"default_role":"participant","roles":{"guest":[],"host":["publish","subscribe","moderate","record"],` +
-		`"participant":["publish","subscribe"]},"max_participants_per_room":100}`
+		`"participant":["publish","subscribe"]},"max_participants_per_room":100,"presence_timeout_seconds":0}`
 	if diff := cmp.Diff(want, string(document)); diff != "" {
 		t.Error(diff)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,12 +109,31 @@ func run(ctx context.Context, o options) (err error) {
 	if err := tenants.CheckMasterKeys(); err != nil {
 		return fmt.Errorf("the master key file %s is not the one this data was written with: %w", o.MasterKeyFile, err)
 	}
+	live, seats := rooms.New(log, time.Now), participants.New(log, tenants, time.Now)
+	stopBackground := background(ctx, log, live, seats, logger)
+	defer stopBackground()
 	g := gateway.New(gateway.Options{
-		Log: log, Tenants: tenants, Rooms: rooms.New(log, time.Now), Participants: participants.New(log, tenants, time.Now),
+		Log: log, Tenants: tenants, Rooms: live, Participants: seats,
 		OperatorKey: secrets.operatorKey, Logger: logger, MaxStaleness: o.MaxStaleness,
 	})
 	operations := gateway.NewOperations(log)
 	return serveBoth(ctx, o, logger, api, ops, g, operations, func() error { return welcome(ctx, o, secrets, tenants, api.Addr()) })
+}
+
+// background starts what runs beside the requests. What it returns stops it and waits: the sweep ends with the context
+// already, so that another replica takes over, and heartbeats are written for as long as requests are answered.
+func background(ctx context.Context, log *store.Store, live *rooms.Service, seats *participants.Service, logger *slog.Logger) (stop func()) {
+	sweeper := &participants.Sweeper{Log: log, Rooms: live, Participants: seats, Logger: logger}
+	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { sweeper.Run(ctx) })
+	running.Go(func() {
+		seats.KeepPresence(serving, func(err error) { logger.Warn("heartbeats could not be written yet", "error", err) })
+	})
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // serveBoth serves until the context ends: then not ready, no new connections, and what is in flight is answered.
