@@ -49,9 +49,12 @@ func TestMain(m *testing.M) {
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // clock is a time that only the test moves.
-type clock struct{ offset atomic.Int64 }
+type clock struct {
+	start  time.Time
+	offset atomic.Int64
+}
 
-func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.offset.Load())) }
+func (c *clock) now() time.Time          { return c.start.Add(time.Duration(c.offset.Load())) }
 func (c *clock) advance(d time.Duration) { c.offset.Add(int64(d)) }
 
 const operatorKey = "an-operator-key-for-tests"
@@ -81,7 +84,7 @@ func open(t *testing.T, config string) *house {
 // openWithOps is open for a log that takes only so many operations in one transaction.
 func openWithOps(t *testing.T, config string, ops int) *house {
 	t.Helper()
-	h := &house{ops: ops, t: t, client: &http.Client{Transport: openapitest.Transport(t, http.DefaultTransport)}, clock: &clock{}, prefix: fmt.Sprintf("/test-%d/", prefixes.Add(1)), master: filepath.Join(t.TempDir(), "master")}
+	h := &house{ops: ops, t: t, client: &http.Client{Transport: openapitest.Transport(t, http.DefaultTransport)}, clock: &clock{start: time.Now()}, prefix: fmt.Sprintf("/test-%d/", prefixes.Add(1)), master: filepath.Join(t.TempDir(), "master")}
 	if err := token.CreateMasterKeyFile(h.master); err != nil {
 		t.Fatal(err)
 	}
