@@ -61,7 +61,7 @@ const operatorKey = "an-operator-key-for-tests"
 
 // house is a running gateway on real etcd, with a tenant.
 type house struct {
-	t       *testing.T
+	t       testing.TB
 	url     string
 	client  *http.Client // holds every answer against openapi.yaml
 	clock   *clock
@@ -76,13 +76,13 @@ type house struct {
 var prefixes atomic.Int64
 
 // open starts a gateway on an empty part of the log and makes a tenant with the settings.
-func open(t *testing.T, config string) *house {
+func open(t testing.TB, config string) *house {
 	t.Helper()
 	return openWithOps(t, config, 0)
 }
 
 // openWithOps is open for a log that takes only so many operations in one transaction.
-func openWithOps(t *testing.T, config string, ops int) *house {
+func openWithOps(t testing.TB, config string, ops int) *house {
 	t.Helper()
 	h := &house{ops: ops, t: t, client: &http.Client{Transport: openapitest.Transport(t, http.DefaultTransport)}, clock: &clock{start: time.Now()}, prefix: fmt.Sprintf("/test-%d/", prefixes.Add(1)), master: filepath.Join(t.TempDir(), "master")}
 	if err := token.CreateMasterKeyFile(h.master); err != nil {
