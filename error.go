@@ -25,6 +25,7 @@ const (
 	CodeTenantNotFound       Code = "tenant_not_found"
 	CodeRoomNotFound         Code = "room_not_found"
 	CodeParticipantNotFound  Code = "participant_not_found"
+	CodeVersionNotFound      Code = "version_not_found"
 	CodeMethodNotAllowed     Code = "method_not_allowed"
 	CodeRoomFull             Code = "room_full"
 	CodeRoomEnded            Code = "room_ended"
@@ -69,6 +70,7 @@ var codes = []CodeInfo{
 	{CodeTenantNotFound, 404, "No such tenant"},
 	{CodeRoomNotFound, 404, "No such room"},
 	{CodeParticipantNotFound, 404, "No such participant in this room"},
+	{CodeVersionNotFound, 404, "No such version of the settings"},
 	{CodeMethodNotAllowed, 405, "The method is not allowed here"},
 	{CodeRoomFull, 409, "The room is full"},
 	{CodeRoomEnded, 409, "The room has ended"},

@@ -62,6 +62,16 @@ func (a access) audiences() []token.Audience {
 type caller struct {
 	tenant   tenant.Tenant // zero for the operator on routes that are about no tenant
 	operator bool
+	key      tenant.KeyID // of an API key
+}
+
+// actor is the caller as the audit log names it.
+func (c *call) actor() tenant.Actor {
+	by := string(c.caller.key)
+	if c.caller.operator {
+		by = tenant.ByOperator
+	}
+	return tenant.Actor{By: by, RequestID: c.id}
 }
 
 // authorize finds out who calls and whether the route is for them.
@@ -127,7 +137,7 @@ func (g *Gateway) authorizeKey(c *call, credential string) error {
 	if err != nil {
 		return err
 	}
-	c.caller.tenant = owner
+	c.caller.tenant, c.caller.key = owner, key.ID
 	if scope := c.route.access.scope; scope == "" {
 		return usher.Errorf(usher.CodeForbidden, "Only the operator may do this.")
 	} else if !key.Has(scope) {

@@ -121,7 +121,7 @@ func (h *house) start() string {
 	}
 	tenants := tenant.New(log, keys, "https://usher.example", h.clock.now)
 	live, seated := rooms.New(log, h.clock.now), participants.New(log, tenants, h.clock.now)
-	h.sweeper = &participants.Sweeper{Log: log, Rooms: live, Participants: seated, Interval: 10 * time.Millisecond, Logger: quiet()}
+	h.sweeper = &participants.Sweeper{Log: log, Tenants: tenants, Rooms: live, Participants: seated, Interval: 10 * time.Millisecond, Logger: quiet()}
 	server := httptest.NewServer(gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seated,
 		OperatorKey: tenant.OperatorKey(operatorKey), Logger: quiet(), RequestTimeout: time.Minute,

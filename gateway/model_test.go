@@ -469,6 +469,7 @@ func (m *model) sweep(t *rapid.T) {
 	gateway := m.gateways[rapid.IntRange(0, 1).Draw(t, "sweeper")]
 	gateway.send(m.key, "GET", "/api/v1/rooms", nil, "Usher-Min-Revision", m.revision) // so that it knows what the other wrote
 	gateway.sweep()
+	m.revision = gateway.send(m.key, "GET", "/api/v1/rooms", nil).header.Get("Usher-Revision") // so that the other knows in turn
 	for _, room := range m.rooms {
 		if room.status != "ended" && len(room.active()) == 0 && !m.now().Before(room.empty.Add(time.Minute)) {
 			room.end()

@@ -60,8 +60,17 @@ func (g *Gateway) routes() []route {
 		{patch, owner, ofTenant(tenant.TenantWrite), g.updateTenant},
 		{get, owner + "/config", ofTenant(tenant.TenantRead), g.getSettings},
 		{patch, owner + "/config", ofTenant(tenant.TenantWrite), g.patchSettings},
+		{get, owner + "/config/versions", ofTenant(tenant.TenantRead), g.listVersions},
+		{get, owner + "/config/versions/{version}", ofTenant(tenant.TenantRead), g.getVersion},
+		{post, owner + "/config/rollback", ofTenant(tenant.TenantWrite), g.rollbackSettings},
+		{get, owner + "/audit", ofTenant(tenant.TenantRead), g.listAudit},
 		{get, owner + "/.well-known/jwks.json", byAnybody(), g.getJWKS},
 		{get, owner + "/.well-known/openid-configuration", byAnybody(), g.getDiscovery},
+
+		{get, "/api/v1/defaults", byOperator(), g.getBaseline},
+		{http.MethodPut, "/api/v1/defaults", byOperator(), g.putBaseline},
+		{get, "/api/v1/audit", byOperator(), g.listOperatorAudit},
+		{get, "/settings.schema.json", byAnybody().atAnyTime(), getSettingsSchema},
 
 		{get, "/openapi.yaml", byAnybody().atAnyTime(), getOpenAPI},
 		{get, "/docs", byAnybody().atAnyTime(), getReference},

@@ -30,7 +30,7 @@ func (g *Gateway) createTenant(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	t, key, err := g.Tenants.Create(c.Context(), request)
+	t, key, err := g.Tenants.Create(c.Context(), request, c.actor())
 	if err != nil {
 		return answer{}, err
 	}
@@ -89,33 +89,9 @@ func (g *Gateway) updateTenant(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	t, err := g.Tenants.Update(c.Context(), id, request)
+	t, err := g.Tenants.Update(c.Context(), id, request, c.actor())
 	return ok(viewOf(t)), err
 }
-
-func (g *Gateway) getSettings(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
-	t, err := g.Tenants.Get(id)
-	return settingsOf(t), err
-}
-
-func (g *Gateway) patchSettings(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
-	patch, err := readBody(c, mergePatch, "application/json")
-	if err != nil {
-		return answer{}, err
-	}
-	t, err := g.Tenants.PatchSettings(c.Context(), id, patch, c.ifMatch())
-	return settingsOf(t), err
-}
-
-func settingsOf(t tenant.Tenant) answer { return ok(jsontext.Value(t.Document)).with("ETag", t.ETag) }
 
 // jwksLifetime is for how long a verifier may keep the keys: a new key is published at least this long before it signs.
 const jwksLifetime = "public, max-age=300"

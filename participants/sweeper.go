@@ -16,6 +16,7 @@ import (
 // that sweep at once do no harm, since each thing is decided again on the records when it is written.
 type Sweeper struct {
 	Log          *store.Store
+	Tenants      *tenant.Service
 	Rooms        *rooms.Service
 	Participants *Service
 	Interval     time.Duration // between two sweeps; 0 means 5 s
@@ -59,6 +60,9 @@ func (w *Sweeper) Sweep(ctx context.Context) (rooms.Swept, error) {
 	silent, failed := w.Participants.sweepSilent(ctx)
 	swept, err := w.Rooms.Sweep(ctx)
 	swept.TimedOut = silent
+	if failed == nil && err == nil {
+		_, err = w.Tenants.Sweep(ctx)
+	}
 	return swept, errors.Join(failed, err)
 }
 
@@ -72,15 +76,15 @@ func (s *Service) sweepSilent(ctx context.Context) (silent int, err error) {
 	}
 	var failures []error
 	snapshot := s.log.Snapshot()
-	for owner := range tenant.Tenants.Scan(snapshot, "", "") {
-		if presenceTimeout(owner.Value.Settings) == 0 {
+	for owner := range tenant.All(snapshot, "") {
+		if presenceTimeout(owner.Settings) == 0 {
 			continue
 		}
-		for row := range rooms.Rooms.Scan(snapshot, owner.Path+"/", "") {
+		for row := range rooms.Rooms.Scan(snapshot, string(owner.ID)+"/", "") {
 			if row.Value.ParticipantCount == 0 {
 				continue
 			}
-			n, err := s.takeOutSilent(ctx, snapshot, owner.Value, row.Value)
+			n, err := s.takeOutSilent(ctx, snapshot, owner, row.Value)
 			silent += n
 			failures = append(failures, err)
 		}

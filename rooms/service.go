@@ -129,11 +129,11 @@ func errNameTaken(by ID) error {
 
 // open lets Open decide with the tenant's settings and count as the transaction sees them.
 func open(tx *store.Tx, t tenant.ID, d Draft, now time.Time) (Room, error) {
-	owner, ok := tenant.Tenants.Get(tx, string(t))
-	if !ok {
-		return Room{}, usher.Errorf(usher.CodeTenantNotFound, "")
+	owner, err := tenant.Find(tx, t)
+	if err != nil {
+		return Room{}, err
 	}
-	room, refused := Open(d, owner.Value.Settings, count(tx, t), now)
+	room, refused := Open(d, owner.Settings, count(tx, t), now)
 	if refused != nil {
 		return Room{}, refused
 	}

@@ -48,10 +48,10 @@ type place struct {
 }
 
 func (s *Service) due(snapshot *store.Snapshot, now time.Time) (outlived, forgettable []place) {
-	for owner := range tenant.Tenants.Scan(snapshot, "", "") {
-		settings := owner.Value.Settings
-		for row := range Rooms.Scan(snapshot, owner.Path+"/", "") {
-			at := place{owner.Value.ID, row.Value.ID}
+	for owner := range tenant.All(snapshot, "") {
+		settings := owner.Settings
+		for row := range Rooms.Scan(snapshot, string(owner.ID)+"/", "") {
+			at := place{owner.ID, row.Value.ID}
 			switch {
 			case Outlived(row.Value, settings, now):
 				outlived = append(outlived, at)

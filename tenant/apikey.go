@@ -150,12 +150,12 @@ func authenticate(r store.Reader, secret Secret, now time.Time) (APIKey, Tenant,
 	if !ok || (!row.Value.ExpiresAt.IsZero() && !now.Before(row.Value.ExpiresAt.Time)) {
 		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeUnauthenticated, "The API key is not known, or has expired or been revoked.")
 	}
-	owner, ok := Tenants.Get(r, string(row.Value.TenantID))
-	if !ok {
+	owner, err := Find(r, row.Value.TenantID)
+	if err != nil {
 		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeUnauthenticated, "The API key is not known, or has expired or been revoked.")
 	}
-	if owner.Value.Status == StatusSuspended {
+	if owner.Status == StatusSuspended {
 		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeTenantSuspended, "The tenant is suspended.")
 	}
-	return row.Value, owner.Value, nil
+	return row.Value, owner, nil
 }

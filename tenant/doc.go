@@ -3,11 +3,14 @@
 // Records, below the store's prefix:
 //
 //	tenants/{tenant}               name, status, the settings the tenant has set itself, the signing key in use; an aggregate
+//	tenant-versions/{tenant}/{n}   the newest 50 versions of the settings: who, when, by which request, what
+//	defaults/operator              the operator's defaults and ceilings for all tenants; an aggregate
+//	audit/{tenant}/{entry}         every change of the tenant; under "operator" what concerns no single one
 //	api-keys/{sha256 of the key}   whose key it is and what it may; the key itself is nowhere
 //	signing-keys/{tenant}/{kid}    the public key, and the private one sealed under a master key that is not in etcd
 //
 //	idempotency/{tenant}/{key}     what the request under an Idempotency-Key has done; leased for a day, an aggregate
 //
-// Settings are resolved, and what follows from them compiled, when the record is applied to the index, not when a
-// request comes. The package token below knows how to sign and verify; this one knows with which key, and for whom.
+// Settings are resolved, and what follows from them compiled, once for each version of the record and of the operator's
+// defaults, not when a request comes. The package token below knows how to sign and verify; this one knows with which key, and for whom.
 package tenant

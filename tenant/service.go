@@ -31,7 +31,7 @@ func New(log *store.Store, masterKeys *token.MasterKeys, issuerURL string, now f
 
 // Definitions are the tables of this package.
 func Definitions() []store.Definition {
-	return []store.Definition{Tenants, APIKeys, SigningKeys, Idempotencies}
+	return []store.Definition{tenants, baselines, versions, auditLog, APIKeys, SigningKeys, Idempotencies}
 }
 
 // NewTenant is the request to create a tenant.
@@ -54,34 +54,39 @@ func validateName(name *string) []usher.FieldError {
 }
 
 // Create makes a tenant with a signing key and its first API key, which has every scope and is shown only here.
-func (s *Service) Create(ctx context.Context, n NewTenant) (Tenant, Secret, error) {
-	var overrides Overrides
-	settings := Defaults()
-	if len(n.Config) > 0 {
-		var err error
-		if overrides, settings, err = overrides.Patch(n.Config); err != nil {
-			return Tenant{}, Secret{}, within("config", err)
-		}
+func (s *Service) Create(ctx context.Context, n NewTenant, by Actor) (Tenant, Secret, error) {
+	if len(n.Config) == 0 {
+		n.Config = jsontext.Value("{}")
+	}
+	b, _ := baselineOf(s.log.Snapshot())
+	overrides, settings, err := Overrides{}.Patch(n.Config, b)
+	if err != nil {
+		return Tenant{}, Secret{}, within("config", err)
 	}
 	signingKey, err := s.newSigningKey(settings.SigningAlgorithm)
 	if err != nil {
 		return Tenant{}, Secret{}, err
 	}
 	now := s.now()
-	t, err := compile(record{ID: NewID(now), Name: n.Name, Status: StatusActive, CreatedAt: usher.At(now),
-		Overrides: overrides, Version: 1, KID: signingKey.KID})
+	t, err := compile(stored{ID: NewID(now), Name: n.Name, Status: StatusActive, CreatedAt: usher.At(now),
+		Overrides: overrides, Version: 1, KID: signingKey.KID}, b)
 	if err != nil {
 		return Tenant{}, Secret{}, usher.Internal(err, "create tenant %s", t.ID)
+	}
+	diff, err := Diff(Defaults(), settings)
+	if err != nil {
+		return Tenant{}, Secret{}, usher.Internal(err, "compare the settings of %s with the defaults", t.ID)
 	}
 	secret := newSecret(apiKeyPrefix)
 	key := APIKey{ID: newKeyID(now), TenantID: t.ID, Name: "first key", Scopes: AllScopes(), CreatedAt: usher.At(now)}
 	t, err = store.Commit(ctx, s.log, store.Change[Tenant]{
-		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Tenants.Key(string(t.ID))} },
+		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(t.ID)} },
 		Decide: func(tx *store.Tx) (Tenant, error) {
-			Tenants.Put(tx, string(t.ID), t)
+			t.keep(tx)
+			note(tx, t, diff, by, t.CreatedAt)
 			SigningKeys.Put(tx, signingKeyPath(t.ID, signingKey.KID), signingKey)
 			APIKeys.Put(tx, keyPath(secret), key)
-			return t, nil
+			return t, record(tx, t.ID, by, now, "tenant.create", "", detail{"name": t.Name})
 		},
 	})
 	return t, secret, err
@@ -103,33 +108,27 @@ func within(field string, err error) error {
 // Get finds a tenant.
 func (s *Service) Get(id ID) (Tenant, error) { return Find(s.log.Snapshot(), id) }
 
-// Find is Get on a given state.
-func Find(r store.Reader, id ID) (Tenant, error) {
-	row, ok := Tenants.Get(r, string(id))
-	if !ok {
-		return Tenant{}, usher.Errorf(usher.CodeTenantNotFound, "There is no tenant of this id.")
-	}
-	return row.Value, nil
-}
-
 // List gives up to limit tenants with ids greater than after, in the order of their ids, and says whether there are
 // more. Those created after the revision pin are left out; 0 leaves out none.
-func (s *Service) List(after ID, pin int64, limit int) (tenants []Tenant, more bool, revision int64) {
+func (s *Service) List(after ID, pin int64, limit int) (list []Tenant, more bool, revision int64) {
 	snapshot := s.log.Snapshot()
 	if pin == 0 {
 		pin = snapshot.Revision()
 	}
-	tenants = []Tenant{}
-	for row := range Tenants.Scan(snapshot, "", string(after)) {
+	b, baseline := baselineOf(snapshot)
+	list = []Tenant{}
+	for row := range tenants.Scan(snapshot, "", string(after)) {
 		if row.Created > pin {
 			continue
 		}
-		if len(tenants) == limit {
-			return tenants, true, pin
+		if len(list) == limit {
+			return list, true, pin
 		}
-		tenants = append(tenants, row.Value)
+		if t, err := row.Value.on(b, baseline); err == nil {
+			list = append(list, t)
+		}
 	}
-	return tenants, false, pin
+	return list, false, pin
 }
 
 // Update is the request to change a tenant.
@@ -141,42 +140,102 @@ type Update struct {
 func (u *Update) Validate() []usher.FieldError { return validateName(&u.Name) }
 
 // Update changes a tenant.
-func (s *Service) Update(ctx context.Context, id ID, u Update) (Tenant, error) {
-	return s.change(ctx, id, func(t Tenant) (Tenant, error) {
+func (s *Service) Update(ctx context.Context, id ID, u Update, by Actor) (Tenant, error) {
+	return s.change(ctx, id, func(tx *store.Tx, t Tenant) (Tenant, error) {
+		if t.Name == u.Name {
+			return t, nil
+		}
+		before := t.Name
 		t.Name = u.Name
-		return t, nil
+		t.keep(tx)
+		return t, record(tx, id, by, s.now(), "tenant.rename", "", detail{"from": before, "to": u.Name})
 	})
 }
 
-// PatchSettings applies a JSON Merge Patch (RFC 7396) to the tenant's settings. ifMatch, when not empty, is the ETag
-// that the settings must still have. A patch that changes nothing makes no new version.
-func (s *Service) PatchSettings(ctx context.Context, id ID, patch []byte, ifMatch string) (Tenant, error) {
-	return s.change(ctx, id, func(t Tenant) (Tenant, error) {
+// PatchSettings applies a JSON Merge Patch (RFC 7396) to the tenant's settings. ifMatch, when not empty, is the If-Match
+// header that their ETag must satisfy. A patch that changes nothing makes no new version.
+func (s *Service) PatchSettings(ctx context.Context, id ID, patch []byte, ifMatch string, by Actor) (Tenant, error) {
+	return s.changeSettings(ctx, id, ifMatch, by, "config.update", func(_ *store.Tx, t Tenant, b Baseline) (Overrides, error) {
+		overrides, _, err := t.Overrides.Patch(patch, b)
+		return overrides, err
+	})
+}
+
+// Trial is what a patch would do.
+type Trial struct {
+	Before, After Settings
+	Document      []byte // of After
+	Diff          []Difference
+}
+
+// TryPatch says what PatchSettings would do, and refuses what it would refuse.
+func (s *Service) TryPatch(id ID, patch []byte, ifMatch string) (trial Trial, err error) {
+	snapshot := s.log.Snapshot()
+	t, err := Find(snapshot, id)
+	if err != nil {
+		return trial, err
+	}
+	if !usher.IfMatch(ifMatch, t.ETag) {
+		return trial, errSettingsChanged()
+	}
+	b, _ := baselineOf(snapshot)
+	trial.Before = t.Settings
+	if _, trial.After, err = t.Overrides.Patch(patch, b); err != nil {
+		return trial, err
+	}
+	if trial.Document, err = trial.After.Document(); err == nil {
+		trial.Diff, err = Diff(trial.Before, trial.After)
+	}
+	if err != nil {
+		return trial, usher.Internal(err, "try a patch on the settings of %s", id)
+	}
+	return trial, nil
+}
+
+func errSettingsChanged() error {
+	return usher.Errorf(usher.CodePreconditionFailed, "The settings have changed: read them again and repeat the change.")
+}
+
+// changeSettings gives the tenant the overrides that decide chooses, as a new version, with its entry in the audit log.
+func (s *Service) changeSettings(ctx context.Context, id ID, ifMatch string, by Actor, action string,
+	decide func(*store.Tx, Tenant, Baseline) (Overrides, error)) (Tenant, error) {
+	return s.change(ctx, id, func(tx *store.Tx, t Tenant) (Tenant, error) {
 		if !usher.IfMatch(ifMatch, t.ETag) {
-			return t, usher.Errorf(usher.CodePreconditionFailed, "The settings have changed: read them again and repeat the change.")
+			return t, errSettingsChanged()
 		}
-		overrides, _, err := t.Overrides.Patch(patch)
+		b, _ := baselineOf(tx)
+		overrides, err := decide(tx, t, b)
 		if err != nil || overrides.Equal(t.Overrides) {
 			return t, err
 		}
-		return t.recompile(overrides, t.Version+1)
+		changed := t.stored
+		changed.Overrides = overrides
+		changed.Version++
+		after, err := compile(changed, b)
+		if err != nil {
+			return t, usher.Internal(err, "change the settings of %s", id)
+		}
+		diff, err := Diff(t.Settings, after.Settings)
+		if err != nil {
+			return t, usher.Internal(err, "compare the settings of %s", id)
+		}
+		now := s.now()
+		after.keep(tx)
+		note(tx, after, diff, by, usher.At(now))
+		return after, record(tx, id, by, now, action, "", detail{"version": after.Version, "diff": diff})
 	})
 }
 
-func (s *Service) change(ctx context.Context, id ID, decide func(Tenant) (Tenant, error)) (Tenant, error) {
+// change has decide change a tenant, which writes what it changes.
+func (s *Service) change(ctx context.Context, id ID, decide func(*store.Tx, Tenant) (Tenant, error)) (Tenant, error) {
 	return store.Commit(ctx, s.log, store.Change[Tenant]{
-		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Tenants.Key(string(id))} },
+		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(id)} },
 		Decide: func(tx *store.Tx) (Tenant, error) {
 			before, err := Find(tx, id)
 			if err != nil {
 				return Tenant{}, err
 			}
-			after, err := decide(before)
-			if err != nil {
-				return Tenant{}, err
-			}
-			Tenants.Put(tx, string(id), after)
-			return after, nil
+			return decide(tx, before)
 		},
 	})
 }

@@ -28,6 +28,7 @@ type Settings struct {
 	EmptyRoomTimeoutMinutes    int               `json:"empty_room_timeout_minutes"`
 	RoomRetentionHours         int               `json:"room_retention_hours"`
 	PresenceTimeoutSeconds     int               `json:"presence_timeout_seconds"`
+	AuditRetentionDays         int               `json:"audit_retention_days"`
 	AccessTokenTTLSeconds      int               `json:"access_token_ttl_seconds"`
 	RefreshTokenTTLSeconds     int               `json:"refresh_token_ttl_seconds"`
 	SigningAlgorithm           token.Algorithm   `json:"signing_algorithm"`
@@ -53,25 +54,29 @@ const (
 
 // Defaults are the settings of a tenant that has set nothing.
 func Defaults() Settings {
-	s, err := Resolve(Overrides{})
+	s, err := Resolve(Overrides{}, Baseline{})
 	if err != nil {
 		panic("tenant: the schema's defaults are no settings: " + err.Error()) // a fault of the build that every test finds
 	}
 	return s
 }
 
-// Resolve puts the overrides on top of the defaults.
+// Resolve puts the overrides on top of the operator's defaults, these on top of the schema's, and holds all below the
+// operator's ceilings.
 //
 // Overrides were judged when they were written, by the rules of that day, and are not judged again: a bound that a
 // later release draws closer, or a key that a newer replica wrote during an upgrade, must not take the tenant out of
 // service. A key that this release does not know is ignored; only a value that does not fit its field is an error.
-func Resolve(o Overrides) (Settings, error) {
-	overrides, err := o.members()
-	if err != nil {
-		return Settings{}, err
-	}
+func Resolve(o Overrides, b Baseline) (Settings, error) {
 	members := maps.Clone(settingsSchema().defaults)
-	maps.Copy(members, overrides)
+	for _, layer := range []Overrides{b.Defaults, o} {
+		set, err := layer.members()
+		if err != nil {
+			return Settings{}, err
+		}
+		maps.Copy(members, set)
+	}
+	b.hold(members)
 	document, err := json.Marshal(members)
 	if err != nil {
 		return Settings{}, fmt.Errorf("join overrides and defaults: %w", err)

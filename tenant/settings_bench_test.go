@@ -17,20 +17,20 @@ func BenchmarkCostlyPatch(b *testing.B) {
 	}
 	patch.WriteString("}}")
 	for b.Loop() {
-		if _, _, err := (Overrides{}).Patch([]byte(patch.String())); !usher.HasCode(err, usher.CodeInvalidRequest) {
+		if _, _, err := (Overrides{}).Patch([]byte(patch.String()), Baseline{}); !usher.HasCode(err, usher.CodeInvalidRequest) {
 			b.Fatal(err)
 		}
 	}
 }
 
 func BenchmarkResolve(b *testing.B) {
-	o, _, err := Overrides{}.Patch([]byte(`{"burst":5,"roles":{"guest":["subscribe"]}}`))
+	o, _, err := Overrides{}.Patch([]byte(`{"burst":5,"roles":{"guest":["subscribe"]}}`), Baseline{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Resolve(o); err != nil {
+		if _, err := Resolve(o, Baseline{}); err != nil {
 			b.Fatal(err)
 		}
 	}

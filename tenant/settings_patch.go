@@ -32,20 +32,20 @@ const maxPatchBytes = 32 << 10
 //
 // A key that the patch does not touch is not judged again, except by the rules between settings. Patching with {} tells
 // whether overrides from elsewhere, such as an old version, still keep those.
-func (o Overrides) Patch(mergePatch []byte) (Overrides, Settings, error) {
+func (o Overrides) Patch(mergePatch []byte, b Baseline) (Overrides, Settings, error) {
 	patch, err := parsePatch(mergePatch)
 	if err != nil {
 		return o, Settings{}, err
 	}
-	merged, err := o.merge(patch)
+	merged, err := o.merge(patch, b)
 	if err != nil {
 		return o, Settings{}, usher.Internal(err, "merge a patch of settings")
 	}
-	fields, faulty := judge(patch, merged)
+	fields, faulty := judge(patch, merged, b)
 	for key := range faulty {
 		delete(merged, key) // the rest can still be resolved, and told what is wrong with it
 	}
-	patched, settings, err := resolveMembers(merged)
+	patched, settings, err := resolveMembers(merged, b)
 	if err != nil {
 		return o, Settings{}, usher.Internal(err, "resolve patched settings")
 	}
@@ -93,13 +93,15 @@ func malformed(err error) error {
 }
 
 // merge is the overrides with the patch on them, by key, not judged in any way.
-func (o Overrides) merge(patch map[string]jsontext.Value) (merged map[string]jsontext.Value, err error) {
+func (o Overrides) merge(patch map[string]jsontext.Value, b Baseline) (merged map[string]jsontext.Value, err error) {
 	base, err := o.members()
 	if err != nil {
 		return nil, err
 	}
 	if _, own := base["roles"]; !own && patch["roles"].Kind() == '{' {
-		base["roles"] = settingsSchema().defaults["roles"]
+		if base["roles"], err = b.defaultOf("roles"); err != nil {
+			return nil, err
+		}
 	}
 	// A key that is no setting is refused anyway; merging none of them bounds the work.
 	patch = maps.Clone(patch)
@@ -120,7 +122,7 @@ func (o Overrides) merge(patch map[string]jsontext.Value) (merged map[string]jso
 }
 
 // judge lists what is wrong with the settings that a patch touches, each by itself, and which these are.
-func judge(patch, merged map[string]jsontext.Value) (fields []usher.FieldError, faulty map[string]bool) {
+func judge(patch, merged map[string]jsontext.Value, b Baseline) (fields []usher.FieldError, faulty map[string]bool) {
 	schema := settingsSchema()
 	faulty = make(map[string]bool)
 	for key := range patch {
@@ -137,14 +139,18 @@ func judge(patch, merged map[string]jsontext.Value) (fields []usher.FieldError, 
 			fields, faulty[key] = append(fields, usher.FieldError{Field: key, Message: "is not valid"}), true
 			continue
 		}
-		if found := schema.validate(key, decoded); len(found) > 0 {
+		found := schema.validate(key, decoded)
+		if len(found) == 0 {
+			found = b.exceeded(key, value)
+		}
+		if len(found) > 0 {
 			fields, faulty[key] = append(fields, found...), true
 		}
 	}
 	return fields, faulty
 }
 
-func resolveMembers(members map[string]jsontext.Value) (Overrides, Settings, error) {
+func resolveMembers(members map[string]jsontext.Value, b Baseline) (Overrides, Settings, error) {
 	document, err := json.Marshal(members)
 	if err != nil {
 		return Overrides{}, Settings{}, err
@@ -153,6 +159,6 @@ func resolveMembers(members map[string]jsontext.Value) (Overrides, Settings, err
 	if err != nil {
 		return Overrides{}, Settings{}, err
 	}
-	s, err := Resolve(o)
+	s, err := Resolve(o, b)
 	return o, s, err
 }

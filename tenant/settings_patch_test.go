@@ -13,7 +13,7 @@ import (
 
 func mustPatch(t *testing.T, o Overrides, patch string) (Overrides, Settings) {
 	t.Helper()
-	patched, settings, err := o.Patch([]byte(patch))
+	patched, settings, err := o.Patch([]byte(patch), Baseline{})
 	if err != nil {
 		t.Fatalf("%s on %s is refused: %v", patch, o, err)
 	}
@@ -23,7 +23,7 @@ func mustPatch(t *testing.T, o Overrides, patch string) (Overrides, Settings) {
 // mustRefuse holds that the patch is refused for exactly these fields ("field message"), and that nothing of it is applied.
 func mustRefuse(t *testing.T, o Overrides, patch string, want ...string) {
 	t.Helper()
-	after, settings, err := o.Patch([]byte(patch))
+	after, settings, err := o.Patch([]byte(patch), Baseline{})
 	refusal, ok := errors.AsType[*usher.Error](err)
 	if !ok || refusal.Code != usher.CodeInvalidRequest {
 		t.Fatalf("%.200s on %s: error is %v, want %s for %v", patch, o, err, usher.CodeInvalidRequest, want)
@@ -52,6 +52,7 @@ func TestNumbersAreBounded(t *testing.T) {
 		{"empty_room_timeout_minutes", 1, 10080, ``},
 		{"room_retention_hours", 1, 8760, ``},
 		{"presence_timeout_seconds", 0, 86400, ``},
+		{"audit_retention_days", 1, 3650, ``},
 		{"access_token_ttl_seconds", 60, 86400, ``},
 		{"refresh_token_ttl_seconds", 60, 2592000, `,"access_token_ttl_seconds":60`},
 		{"requests_per_second", 1, 100000, ``},
@@ -322,7 +323,7 @@ func TestUnsetKeysFollowTheDefaults(t *testing.T) {
 func TestPatchThatIsNoObjectIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, patch := range []string{`null`, `[]`, `[{"burst":1}]`, `"burst"`, `7`, `true`} {
-		_, _, err := Overrides{}.Patch([]byte(patch))
+		_, _, err := Overrides{}.Patch([]byte(patch), Baseline{})
 		refusal, ok := errors.AsType[*usher.Error](err)
 		if !ok || refusal.Code != usher.CodeInvalidRequest || refusal.Detail != "The settings patch must be a JSON object." {
 			t.Errorf("%s: %v", patch, err)
@@ -346,7 +347,7 @@ func TestPatchThatIsNoJSONIsRefused(t *testing.T) {
 		`{"a":` + strings.Repeat("[", 20e3): "is not valid JSON: exceeded max depth",
 		"\xef\xbb\xbf{}":                    "is not valid JSON",
 	} {
-		after, _, err := Overrides{}.Patch([]byte(patch))
+		after, _, err := Overrides{}.Patch([]byte(patch), Baseline{})
 		refusal, ok := errors.AsType[*usher.Error](err)
 		if !ok || refusal.Code != usher.CodeInvalidRequest || !strings.Contains(refusal.Detail, want) || after != (Overrides{}) {
 			t.Errorf("%.50q: %v, want %s", patch, err, want)
@@ -359,7 +360,7 @@ func TestPatchThatIsNoJSONIsRefused(t *testing.T) {
 func TestPatchIsBounded(t *testing.T) {
 	t.Parallel()
 	mustPatch(t, Overrides{}, `{}`+strings.Repeat(" ", maxPatchBytes-2))
-	if _, _, err := (Overrides{}).Patch([]byte(`{}` + strings.Repeat(" ", maxPatchBytes-1))); !usher.HasCode(err, usher.CodeBodyTooLarge) {
+	if _, _, err := (Overrides{}).Patch([]byte(`{}`+strings.Repeat(" ", maxPatchBytes-1)), Baseline{}); !usher.HasCode(err, usher.CodeBodyTooLarge) {
 		t.Errorf("error is %v", err)
 	}
 }

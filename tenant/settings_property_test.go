@@ -74,7 +74,7 @@ func checkPatch(t failer, o Overrides, patch []byte) Overrides {
 	t.Helper()
 	before := o.String()
 	given := string(patch)
-	after, settings, err := o.Patch(patch)
+	after, settings, err := o.Patch(patch, Baseline{})
 	if o.String() != before || string(patch) != given {
 		t.Fatalf("a patch has written to what it was given: %s, %s", o, patch)
 	}
@@ -88,13 +88,13 @@ func checkPatch(t failer, o Overrides, patch []byte) Overrides {
 		}
 		return o
 	}
-	resolved, err := Resolve(after)
+	resolved, err := Resolve(after, Baseline{})
 	if diff := cmp.Diff(resolved, settings); err != nil || diff != "" {
 		t.Fatalf("%s on %s: Resolve (-) and Patch (+) differ: %v\n%s", patch, o, err, diff)
 	}
 	mustObeySchema(t, documentOf(t, settings))
 	mustObeySchema(t, []byte(after.String()))
-	if twice, _, err := after.Patch(patch); err != nil || twice != after {
+	if twice, _, err := after.Patch(patch, Baseline{}); err != nil || twice != after {
 		t.Fatalf("%s on %s gives %s, and again %s, %v", patch, o, after, twice, err)
 	}
 	mustMerge(t, o, patch, settings)
@@ -104,7 +104,7 @@ func checkPatch(t failer, o Overrides, patch []byte) Overrides {
 // mustMerge holds that the document reads as RFC 7396 has it, where keys set to null read as the default.
 func mustMerge(t failer, o Overrides, patch []byte, got Settings) {
 	t.Helper()
-	before, err := Resolve(o)
+	before, err := Resolve(o, Baseline{})
 	if err != nil {
 		t.Fatalf("%s: %v", o, err)
 	}
@@ -154,7 +154,7 @@ func anyPatch() *rapid.Generator[[]byte] {
 		values[key] = flag
 	}
 	for _, key := range []string{"max_participants_per_room", "max_concurrent_rooms", "empty_room_timeout_minutes", "room_retention_hours",
-		"presence_timeout_seconds", "access_token_ttl_seconds", "refresh_token_ttl_seconds", "requests_per_second", "burst"} {
+		"presence_timeout_seconds", "audit_retention_days", "access_token_ttl_seconds", "refresh_token_ttl_seconds", "requests_per_second", "burst"} {
 		values[key] = number
 	}
 	keys := rapid.SampledFrom(sortedKeys(values))
@@ -216,8 +216,8 @@ func TestOverridesAndSettingsAreSafeForConcurrentUse(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for range 20 {
-				_, _, _ = o.Patch(fmt.Appendf(nil, `{"burst":%d,"roles":{"host":null,"a%d":["record"]}}`, i+1, i))
-				resolved, err := Resolve(o)
+				_, _, _ = o.Patch(fmt.Appendf(nil, `{"burst":%d,"roles":{"host":null,"a%d":["record"]}}`, i+1, i), Baseline{})
+				resolved, err := Resolve(o, Baseline{})
 				if err != nil || !reflect.DeepEqual(resolved, s) {
 					t.Errorf("resolved to %+v, %v", resolved, err)
 				}

@@ -28,6 +28,7 @@ func TestDefaultsAreThoseOfTheProduct(t *testing.T) {
 		MaxConcurrentRooms:      1000,
 		EmptyRoomTimeoutMinutes: 30,
 		RoomRetentionHours:      72,
+		AuditRetentionDays:      90,
 		AccessTokenTTLSeconds:   3600,
 		RefreshTokenTTLSeconds:  86400,
 		SigningAlgorithm:        token.EdDSA,
@@ -43,7 +44,7 @@ func TestDefaultsAreThoseOfTheProduct(t *testing.T) {
 const defaultDocument = `{"allow_early_join":true,"first_participant_is_host":false,"force_recording":false,` +
 	`"auto_start_recording":false,"duplicate_participant_policy":"allow","default_role":"participant",` +
 	`"roles":{"host":["publish","subscribe","moderate","record"],"participant":["publish","subscribe"],"viewer":["subscribe"]},` +
-	`"max_participants_per_room":100,"max_concurrent_rooms":1000,"empty_room_timeout_minutes":30,"room_retention_hours":72,"presence_timeout_seconds":0,` +
+	`"max_participants_per_room":100,"max_concurrent_rooms":1000,"empty_room_timeout_minutes":30,"room_retention_hours":72,"presence_timeout_seconds":0,"audit_retention_days":90,` +
 	`"access_token_ttl_seconds":3600,"refresh_token_ttl_seconds":86400,"signing_algorithm":"EdDSA",` +
 	`"requests_per_second":500,"burst":1000,"allowed_origins":[]}`
 
@@ -150,7 +151,7 @@ func TestTenantIsServedWhateverReleaseWroteItsSettings(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"burst":1000000000,"from_the_future":{"a":[1]}}`), &o); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Resolve(o)
+	s, err := Resolve(o, Baseline{})
 	if err != nil || s.Burst != 1000000000 || s.MaxParticipantsPerRoom != 100 {
 		t.Fatalf("%+v, %v", s, err)
 	}
@@ -167,10 +168,10 @@ func TestSettingsThatFitNoFieldAreAnError(t *testing.T) {
 		if err := json.Unmarshal([]byte(document), &o); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := Resolve(o); err == nil {
+		if s, err := Resolve(o, Baseline{}); err == nil {
 			t.Errorf("%s resolves to %+v", document, s)
 		}
-		if _, _, err := o.Patch([]byte(`{"force_recording":true}`)); err == nil || strings.Contains(err.Error(), "invalid_request") {
+		if _, _, err := o.Patch([]byte(`{"force_recording":true}`), Baseline{}); err == nil || strings.Contains(err.Error(), "invalid_request") {
 			t.Errorf("%s: a patch's answer is %v: it blames the caller for what is in the log", document, err)
 		}
 	}

@@ -2,6 +2,8 @@ package tenant
 
 import (
 	"fmt"
+	"iter"
+	"sync/atomic"
 
 	"github.com/go-json-experiment/json"
 
@@ -18,54 +20,70 @@ const (
 	StatusSuspended Status = "suspended"
 )
 
-// Tenant is a customer of the company that runs Usher. A value read from the index is complete and must not be changed.
+// Tenant is a customer of the company that runs Usher. A value that was read is complete and must not be changed.
 type Tenant struct {
-	ID        ID
-	Name      string
-	Status    Status
-	CreatedAt usher.Time
-	Overrides Overrides // the settings that the tenant has set itself
-	Version   int64     // of the settings: 1 at creation, one more with each change
-	KID       string    // of the signing key in use
+	stored
 
-	// What follows from the above, ready for requests:
+	// What follows from the record and the operator's Baseline, ready for requests:
 	Settings     Settings // the overrides on top of the defaults
 	Document     []byte   // the settings as JSON, complete
 	ETag         string   // of Document, quoted
 	ClientConfig []byte   // the part of Document that a participant's client is given
 }
 
-// record is a tenant as the log holds it.
-type record struct {
+// stored is a tenant as the log holds it.
+type stored struct {
 	ID        ID         `json:"id"`
 	Name      string     `json:"name"`
 	Status    Status     `json:"status"`
 	CreatedAt usher.Time `json:"created_at"`
-	Overrides Overrides  `json:"config"`
-	Version   int64      `json:"config_version"`
-	KID       string     `json:"signing_kid"`
+	Overrides Overrides  `json:"config"`         // the settings that the tenant has set itself
+	Version   int64      `json:"config_version"` // of the settings: 1 at creation, one more with each change
+	KID       string     `json:"signing_kid"`    // of the signing key in use
 }
 
-// Tenants is the table of tenants: {tenant}.
-var Tenants = store.Table[Tenant]{
+// entry is a tenant as the index holds it: its record, and what followed from it the last time that it was read.
+type entry struct {
+	record   stored
+	compiled atomic.Pointer[compiled]
+}
+
+type compiled struct {
+	baseline int64 // the revision of the Baseline it was compiled with
+	tenant   Tenant
+}
+
+// tenants is the table of tenants: {tenant}. A record that cannot be compiled does not decode.
+var tenants = store.Table[*entry]{
 	Name:      "tenants",
 	Aggregate: true,
-	Decode: func(_ string, value []byte) (Tenant, error) {
-		var r record
-		if err := json.Unmarshal(value, &r); err != nil {
-			return Tenant{}, err
+	Decode: func(_ string, value []byte) (*entry, error) {
+		e := &entry{}
+		if err := json.Unmarshal(value, &e.record); err != nil {
+			return nil, err
 		}
-		return compile(r)
+		_, err := e.on(Baseline{}, 0)
+		return e, err
 	},
-	Encode: func(t Tenant) ([]byte, error) {
-		return json.Marshal(record{ID: t.ID, Name: t.Name, Status: t.Status, CreatedAt: t.CreatedAt,
-			Overrides: t.Overrides, Version: t.Version, KID: t.KID})
-	},
+	Encode: func(e *entry) ([]byte, error) { return json.Marshal(e.record) },
+}
+
+// on is the tenant on the Baseline of the revision. It is compiled once for each, when it is first read.
+func (e *entry) on(b Baseline, revision int64) (Tenant, error) {
+	if c := e.compiled.Load(); c != nil && c.baseline == revision {
+		return c.tenant, nil
+	}
+	t, err := compile(e.record, b)
+	if err != nil {
+		return Tenant{}, err
+	}
+	e.compiled.Store(&compiled{baseline: revision, tenant: t})
+	return t, nil
 }
 
 // compile works out all that follows from a record.
-func compile(r record) (Tenant, error) {
-	settings, err := Resolve(r.Overrides)
+func compile(r stored, b Baseline) (Tenant, error) {
+	settings, err := Resolve(r.Overrides, b)
 	if err != nil {
 		return Tenant{}, fmt.Errorf("resolve the settings: %w", err)
 	}
@@ -78,13 +96,36 @@ func compile(r record) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, fmt.Errorf("write the client's settings: %w", err)
 	}
-	return Tenant{
-		ID: r.ID, Name: r.Name, Status: r.Status, CreatedAt: r.CreatedAt, Overrides: r.Overrides, Version: r.Version, KID: r.KID,
-		Settings: settings, Document: document, ETag: usher.ETag(document), ClientConfig: client,
-	}, nil
+	return Tenant{stored: r, Settings: settings, Document: document, ETag: usher.ETag(document), ClientConfig: client}, nil
 }
 
-// recompile is t with other settings.
-func (t Tenant) recompile(o Overrides, version int64) (Tenant, error) {
-	return compile(record{ID: t.ID, Name: t.Name, Status: t.Status, CreatedAt: t.CreatedAt, Overrides: o, Version: version, KID: t.KID})
+// keep writes the tenant.
+func (t Tenant) keep(tx *store.Tx) { tenants.Put(tx, string(t.ID), &entry{record: t.stored}) }
+
+// Aggregate is the tenant's record as what guards changes of it.
+func Aggregate(id ID) store.Key { return tenants.Key(string(id)) }
+
+// Find finds a tenant on a given state.
+func Find(r store.Reader, id ID) (Tenant, error) {
+	row, ok := tenants.Get(r, string(id))
+	if !ok {
+		return Tenant{}, usher.Errorf(usher.CodeTenantNotFound, "There is no tenant of this id.")
+	}
+	t, err := row.Value.on(baselineOf(r))
+	if err != nil {
+		return Tenant{}, usher.Internal(err, "compile tenant %s", id)
+	}
+	return t, nil
+}
+
+// All yields the tenants with ids greater than after, in the order of their ids.
+func All(r store.Reader, after ID) iter.Seq[Tenant] {
+	b, revision := baselineOf(r)
+	return func(yield func(Tenant) bool) {
+		for row := range tenants.Scan(r, "", string(after)) {
+			if t, err := row.Value.on(b, revision); err == nil && !yield(t) {
+				return
+			}
+		}
+	}
 }

@@ -52,9 +52,9 @@ func (s *Service) VerifyToken(compact string, audiences ...token.Audience) (toke
 		return token.Claims{}, Tenant{}, err
 	}
 	id := ID(unverified.TenantID())
-	owner, known := Tenants.Get(snapshot, string(id))
+	owner, unknown := Find(snapshot, id)
 	key, found := SigningKeys.Get(snapshot, signingKeyPath(id, unverified.KID()))
-	if !known || !found {
+	if unknown != nil || !found {
 		return token.Claims{}, Tenant{}, usher.Errorf(usher.CodeInvalidToken, "The token was signed by a key that is not known here.")
 	}
 	claims, err := unverified.Verify(key.Value.Public, token.Expect{
@@ -63,8 +63,8 @@ func (s *Service) VerifyToken(compact string, audiences ...token.Audience) (toke
 	if err != nil {
 		return token.Claims{}, Tenant{}, err
 	}
-	if owner.Value.Status == StatusSuspended {
+	if owner.Status == StatusSuspended {
 		return token.Claims{}, Tenant{}, usher.Errorf(usher.CodeTenantSuspended, "The tenant is suspended.")
 	}
-	return claims, owner.Value, nil
+	return claims, owner, nil
 }

@@ -110,7 +110,7 @@ func run(ctx context.Context, o options) (err error) {
 		return fmt.Errorf("the master key file %s is not the one this data was written with: %w", o.MasterKeyFile, err)
 	}
 	live, seats := rooms.New(log, time.Now), participants.New(log, tenants, time.Now)
-	stopBackground := background(ctx, log, live, seats, logger)
+	stopBackground := background(ctx, log, tenants, live, seats, logger)
 	defer stopBackground()
 	g := gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seats,
@@ -122,8 +122,9 @@ func run(ctx context.Context, o options) (err error) {
 
 // background starts what runs beside the requests. What it returns stops it and waits: the sweep ends with the context
 // already, so that another replica takes over, and heartbeats are written for as long as requests are answered.
-func background(ctx context.Context, log *store.Store, live *rooms.Service, seats *participants.Service, logger *slog.Logger) (stop func()) {
-	sweeper := &participants.Sweeper{Log: log, Rooms: live, Participants: seats, Logger: logger}
+func background(ctx context.Context, log *store.Store, tenants *tenant.Service, live *rooms.Service, seats *participants.Service,
+	logger *slog.Logger) (stop func()) {
+	sweeper := &participants.Sweeper{Log: log, Tenants: tenants, Rooms: live, Participants: seats, Logger: logger}
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { sweeper.Run(ctx) })

@@ -88,7 +88,7 @@ func welcome(ctx context.Context, o options, s secrets, tenants *tenant.Service,
 	if first, _, _ := tenants.List("", 0, 1); len(o.EtcdEndpoints) > 0 || len(first) > 0 {
 		return nil
 	}
-	demo, key, err := tenants.Create(ctx, tenant.NewTenant{Name: "demo"})
+	demo, key, err := tenants.Create(ctx, tenant.NewTenant{Name: "demo"}, tenant.Actor{By: tenant.ByOperator, RequestID: "first-start"})
 	if err != nil {
 		return fmt.Errorf("make the tenant demo: %w", err)
 	}

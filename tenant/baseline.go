@@ -1,0 +1,190 @@
+package tenant
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"usher"
+	"usher/store"
+)
+
+// Baseline is what the operator decides for all tenants: defaults where a tenant has set nothing, and ceilings that no
+// tenant gets above. The zero Baseline leaves the schema's own defaults and bounds.
+type Baseline struct {
+	Defaults Overrides        `json:"defaults"`
+	Ceilings map[string]int64 `json:"ceilings,omitempty"` // of settings that are integers
+}
+
+// baselines is the table of the one Baseline. Tenants are resolved with it when they are read, so a change reaches every
+// tenant without writing one.
+var baselines = store.Table[Baseline]{Name: "defaults", Aggregate: true, Decode: decodeJSON[Baseline], Encode: encodeBaseline}
+
+func encodeBaseline(b Baseline) ([]byte, error) { return json.Marshal(b, json.Deterministic(true)) }
+
+// ETag is a strong tag of the Baseline.
+func (b Baseline) ETag() string {
+	encoded, err := encodeBaseline(b)
+	if err != nil {
+		return "" // matches nothing; one that was read can be written
+	}
+	return usher.ETag(encoded)
+}
+
+const baselinePath = "operator"
+
+// baselineOf is the Baseline in force, and the revision that tells it from others.
+func baselineOf(r store.Reader) (b Baseline, revision int64) {
+	if row, ok := baselines.Get(r, baselinePath); ok {
+		return row.Value, row.Modified
+	}
+	return Baseline{}, 0
+}
+
+// hold lowers what is above a ceiling.
+func (b Baseline) hold(members map[string]jsontext.Value) {
+	for key, ceiling := range b.Ceilings {
+		if n, ok := integer(members[key]); ok && n > ceiling {
+			members[key] = jsontext.Value(strconv.FormatInt(ceiling, 10))
+		}
+	}
+}
+
+// exceeded says that a value is above its ceiling.
+func (b Baseline) exceeded(key string, value jsontext.Value) []usher.FieldError {
+	ceiling, limited := b.Ceilings[key]
+	if n, ok := integer(value); !limited || !ok || n <= ceiling {
+		return nil
+	}
+	return []usher.FieldError{{Field: key, Message: fmt.Sprintf("must be at most %d, the operator's ceiling", ceiling)}}
+}
+
+func (b Baseline) defaultOf(key string) (jsontext.Value, error) {
+	set, err := b.Defaults.members()
+	if err != nil {
+		return nil, err
+	}
+	if value, ok := set[key]; ok {
+		return value, nil
+	}
+	return settingsSchema().defaults[key], nil
+}
+
+func integer(value jsontext.Value) (int64, bool) {
+	n, err := strconv.ParseInt(string(value), 10, 64)
+	return n, err == nil
+}
+
+// NewBaseline is the request to set the Baseline.
+type NewBaseline struct {
+	Defaults jsontext.Value            `json:"defaults"`
+	Ceilings map[string]jsontext.Value `json:"ceilings"`
+
+	baseline Baseline // what Validate made of it
+}
+
+// Validate reads the request and lists what is wrong with it.
+func (n *NewBaseline) Validate() (problems []usher.FieldError) {
+	n.baseline.Ceilings = make(map[string]int64)
+	for _, key := range slices.Sorted(maps.Keys(n.Ceilings)) {
+		ceiling, problem := ceilingOf(key, n.Ceilings[key])
+		if problem != "" {
+			problems = append(problems, usher.FieldError{Field: "ceilings." + key, Message: problem})
+			continue
+		}
+		n.baseline.Ceilings[key] = ceiling
+	}
+	if len(n.Defaults) == 0 {
+		n.Defaults = jsontext.Value("{}")
+	}
+	// Ceilings hold for the schema's defaults too, so those need not be repeated below them.
+	defaults, _, err := Overrides{}.Patch(n.Defaults, Baseline{Ceilings: n.baseline.Ceilings})
+	if err != nil {
+		e := usher.AsError(within("defaults", err))
+		if len(e.Fields) == 0 {
+			e.Fields = []usher.FieldError{{Field: "defaults", Message: e.Message()}}
+		}
+		problems = append(problems, e.Fields...)
+	}
+	n.baseline.Defaults = defaults
+	return problems
+}
+
+func ceilingOf(key string, value jsontext.Value) (ceiling int64, problem string) {
+	schema := settingsSchema()
+	if !schema.knows(key) {
+		return 0, "is not a setting"
+	}
+	if _, number := integer(schema.defaults[key]); !number {
+		return 0, "is not a setting that can have a ceiling: only whole numbers can"
+	}
+	value = value.Clone()
+	ceiling, whole := int64(0), false
+	if err := value.Canonicalize(); err == nil {
+		ceiling, whole = integer(value)
+	}
+	if !whole {
+		return 0, "must be an integer"
+	}
+	if wrong := schema.validate(key, float64(ceiling)); len(wrong) > 0 {
+		return 0, wrong[0].Message
+	}
+	return ceiling, ""
+}
+
+// AboveCeiling is a tenant that has set more than a ceiling allows. It gets the ceiling.
+type AboveCeiling struct {
+	TenantID ID     `json:"tenant_id"`
+	Setting  string `json:"setting"`
+	Value    int64  `json:"value"`
+	Ceiling  int64  `json:"ceiling"`
+}
+
+// Baseline is what the operator has decided.
+func (s *Service) Baseline() Baseline {
+	b, _ := baselineOf(s.log.Snapshot())
+	return b
+}
+
+// SetBaseline replaces the Baseline and names the tenants that have set more than its ceilings allow.
+func (s *Service) SetBaseline(ctx context.Context, n NewBaseline, ifMatch string, by Actor) (Baseline, error) {
+	return store.Commit(ctx, s.log, store.Change[Baseline]{
+		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{baselines.Key(baselinePath)} },
+		Decide: func(tx *store.Tx) (Baseline, error) {
+			before, _ := baselineOf(tx)
+			if !usher.IfMatch(ifMatch, before.ETag()) {
+				return before, usher.Errorf(usher.CodePreconditionFailed, "The defaults have changed: read them again and repeat the change.")
+			}
+			if before.ETag() == n.baseline.ETag() {
+				return before, nil
+			}
+			baselines.Put(tx, baselinePath, n.baseline)
+			return n.baseline, record(tx, operatorLog, by, s.now(), "defaults.set", "defaults", detail{"from": before, "to": n.baseline})
+		},
+	})
+}
+
+// AboveCeilings lists what tenants have set above the ceilings, by tenant and setting.
+func (s *Service) AboveCeilings(b Baseline) (above []AboveCeiling) {
+	for row := range tenants.Scan(s.log.Snapshot(), "", "") {
+		set, err := row.Value.record.Overrides.members()
+		if err != nil {
+			continue // it was decoded, so it is well-formed
+		}
+		for key, ceiling := range b.Ceilings {
+			if n, ok := integer(set[key]); ok && n > ceiling {
+				above = append(above, AboveCeiling{TenantID: row.Value.record.ID, Setting: key, Value: n, Ceiling: ceiling})
+			}
+		}
+	}
+	slices.SortFunc(above, func(a, b AboveCeiling) int {
+		return cmp.Or(cmp.Compare(a.TenantID, b.TenantID), cmp.Compare(a.Setting, b.Setting))
+	})
+	return above
+}
