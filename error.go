@@ -26,6 +26,7 @@ const (
 	CodeRoomNotFound         Code = "room_not_found"
 	CodeParticipantNotFound  Code = "participant_not_found"
 	CodeVersionNotFound      Code = "version_not_found"
+	CodeKeyNotFound          Code = "key_not_found"
 	CodeMethodNotAllowed     Code = "method_not_allowed"
 	CodeRoomFull             Code = "room_full"
 	CodeRoomEnded            Code = "room_ended"
@@ -35,6 +36,7 @@ const (
 	CodeRoomNameTaken        Code = "room_name_taken"
 	CodeParticipantDuplicate Code = "participant_duplicate"
 	CodeParticipantLeft      Code = "participant_left"
+	CodeKeyLimitReached      Code = "key_limit_reached"
 	CodeIdempotencyInFlight  Code = "idempotency_in_flight"
 	CodePreconditionFailed   Code = "precondition_failed"
 	CodeBodyTooLarge         Code = "body_too_large"
@@ -71,6 +73,7 @@ var codes = []CodeInfo{
 	{CodeRoomNotFound, 404, "No such room"},
 	{CodeParticipantNotFound, 404, "No such participant in this room"},
 	{CodeVersionNotFound, 404, "No such version of the settings"},
+	{CodeKeyNotFound, 404, "No such key"},
 	{CodeMethodNotAllowed, 405, "The method is not allowed here"},
 	{CodeRoomFull, 409, "The room is full"},
 	{CodeRoomEnded, 409, "The room has ended"},
@@ -80,6 +83,7 @@ var codes = []CodeInfo{
 	{CodeRoomNameTaken, 409, "A room of this name has not ended"},
 	{CodeParticipantDuplicate, 409, "This user already has a seat in the room"},
 	{CodeParticipantLeft, 409, "The participant has left the room"},
+	{CodeKeyLimitReached, 409, "The tenant has as many API keys as it may"},
 	{CodeIdempotencyInFlight, 409, "A request with this Idempotency-Key is in flight"},
 	{CodePreconditionFailed, 412, "The resource has changed"},
 	{CodeBodyTooLarge, 413, "The body is too large"},

@@ -62,16 +62,16 @@ func (a access) audiences() []token.Audience {
 type caller struct {
 	tenant   tenant.Tenant // zero for the operator on routes that are about no tenant
 	operator bool
-	key      tenant.KeyID // of an API key
+	key      tenant.APIKey // when it came with one
 }
 
 // actor is the caller as the audit log names it.
 func (c *call) actor() tenant.Actor {
-	by := string(c.caller.key)
+	by := string(c.caller.key.ID)
 	if c.caller.operator {
 		by = tenant.ByOperator
 	}
-	return tenant.Actor{By: by, RequestID: c.id}
+	return tenant.Actor{By: by, RequestID: c.id, Scopes: c.caller.key.Scopes}
 }
 
 // authorize finds out who calls and whether the route is for them.
@@ -133,11 +133,11 @@ func (g *Gateway) authorizeKey(c *call, credential string) error {
 	if !ok {
 		return usher.Errorf(usher.CodeUnauthenticated, "The API key is mistyped or cut off: its checksum does not match.")
 	}
-	key, owner, err := g.Tenants.Authenticate(secret)
+	key, owner, err := g.Tenants.Authenticate(secret, g.address(c))
 	if err != nil {
 		return err
 	}
-	c.caller.tenant, c.caller.key = owner, key.ID
+	c.caller.tenant, c.caller.key = owner, key
 	if scope := c.route.access.scope; scope == "" {
 		return usher.Errorf(usher.CodeForbidden, "Only the operator may do this.")
 	} else if !key.Has(scope) {

@@ -43,6 +43,18 @@ func decode[T any, P interface {
 	return request, nil
 }
 
+// decodeOptional is decode for a body that may be left out.
+func decodeOptional[T any, P interface {
+	*T
+	validated
+}](c *call) (T, error) {
+	if c.ContentLength == 0 && c.Header.Get("Content-Type") == "" {
+		var none T
+		return none, nil
+	}
+	return decode[T, P](c)
+}
+
 // readBody reads a body of one of the media types.
 func readBody(c *call, mediaTypes ...string) ([]byte, error) {
 	if err := checkMediaType(c.Header.Get("Content-Type"), mediaTypes); err != nil {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,7 +99,7 @@ func openWithOps(t testing.TB, config string, ops int) *house {
 // second is another gateway on the same log, as another replica would be.
 func (h *house) second() *house {
 	other := *h
-	other.url = h.start()
+	other.url = other.start()
 	return &other
 }
 
@@ -125,6 +126,7 @@ func (h *house) start() string {
 	server := httptest.NewServer(gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seated,
 		OperatorKey: tenant.OperatorKey(operatorKey), Logger: quiet(), RequestTimeout: time.Minute,
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}))
 	h.t.Cleanup(server.Close)
 	return server.URL

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -27,6 +28,8 @@ type Options struct {
 	Participants *participants.Service
 	OperatorKey  tenant.Secret
 	Logger       *slog.Logger
+
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; none by default
 
 	MaxStaleness   time.Duration // how old the index may be and still answer; 10 min
 	RequestTimeout time.Duration // for one request, whatever it waits for; 15 s

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"log/slog"
 	"math/big"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -120,6 +121,8 @@ type APIKey struct {
 	Scopes    []Scope    `json:"scopes"`
 	CreatedAt usher.Time `json:"created_at"`
 	ExpiresAt usher.Time `json:"expires_at,omitzero"` // zero: never
+	CIDRs     []string   `json:"cidrs,omitempty"`     // where it may be used from; none: anywhere
+	Main      bool       `json:"main,omitzero"`       // the tenant's first key, or what it was rotated to
 }
 
 // Has says whether the key may do what the scope names.
@@ -140,9 +143,17 @@ func keyPath(s Secret) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Authenticate finds whose API key a secret is. An unknown key and an expired one read the same.
-func (s *Service) Authenticate(secret Secret) (APIKey, Tenant, error) {
-	return authenticate(s.log.Snapshot(), secret, s.now())
+// Authenticate finds whose API key a secret is, used from the address. An unknown key and an expired one read the same.
+func (s *Service) Authenticate(secret Secret, from netip.Addr) (APIKey, Tenant, error) {
+	now := s.now()
+	key, owner, err := authenticate(s.log.Snapshot(), secret, now)
+	if err == nil && !key.allows(from) {
+		err = usher.Errorf(usher.CodeForbidden, "The API key may not be used from %s.", from)
+	}
+	if err == nil {
+		s.used.note(key, now)
+	}
+	return key, owner, err
 }
 
 func authenticate(r store.Reader, secret Secret, now time.Time) (APIKey, Tenant, error) {

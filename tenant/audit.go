@@ -14,12 +14,16 @@ import (
 
 // Actor is who changes something, and by which request.
 type Actor struct {
-	By        string // "operator", or the id of an API key
+	By        string // "operator", "schedule", or the id of an API key
 	RequestID string
+	Scopes    []Scope // of an API key
 }
 
-// ByOperator is the name of the operator as an Actor.
-const ByOperator = "operator"
+// Who is no API key, as an Actor: the operator, and what time brings about.
+const (
+	ByOperator = "operator"
+	bySchedule = "schedule"
+)
 
 // AuditEntry is one change of a tenant by an operator or the tenant itself. It tells no secret.
 type AuditEntry struct {

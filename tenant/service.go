@@ -20,6 +20,7 @@ type Service struct {
 	issuerURL  string
 	now        func() time.Time
 
+	used    usedKeys
 	signers sync.Map // kid → *token.Signer; a kid is bound to one key for ever, so entries never go stale
 }
 
@@ -31,7 +32,7 @@ func New(log *store.Store, masterKeys *token.MasterKeys, issuerURL string, now f
 
 // Definitions are the tables of this package.
 func Definitions() []store.Definition {
-	return []store.Definition{tenants, baselines, versions, auditLog, APIKeys, SigningKeys, Idempotencies}
+	return []store.Definition{tenants, baselines, versions, auditLog, APIKeys, keyRefs, keyUses, SigningKeys, Idempotencies}
 }
 
 // NewTenant is the request to create a tenant.
@@ -78,14 +79,14 @@ func (s *Service) Create(ctx context.Context, n NewTenant, by Actor) (Tenant, Se
 		return Tenant{}, Secret{}, usher.Internal(err, "compare the settings of %s with the defaults", t.ID)
 	}
 	secret := newSecret(apiKeyPrefix)
-	key := APIKey{ID: newKeyID(now), TenantID: t.ID, Name: "first key", Scopes: AllScopes(), CreatedAt: usher.At(now)}
+	key := APIKey{ID: newKeyID(now), TenantID: t.ID, Name: "first key", Scopes: AllScopes(), CreatedAt: usher.At(now), Main: true}
 	t, err = store.Commit(ctx, s.log, store.Change[Tenant]{
 		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(t.ID)} },
 		Decide: func(tx *store.Tx) (Tenant, error) {
 			t.keep(tx)
 			note(tx, t, diff, by, t.CreatedAt)
 			SigningKeys.Put(tx, signingKeyPath(t.ID, signingKey.KID), signingKey)
-			APIKeys.Put(tx, keyPath(secret), key)
+			key.keep(tx, secret)
 			return t, record(tx, t.ID, by, now, "tenant.create", "", detail{"name": t.Name})
 		},
 	})

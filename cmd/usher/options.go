@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,6 +36,8 @@ type options struct {
 	EtcdMaxTxnOps int
 	EtcdListen    string
 
+	TrustedProxies []string
+
 	MaxStaleness time.Duration
 	DrainTimeout time.Duration
 }
@@ -56,6 +59,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.EtcdPrefix, "etcd-prefix", store.DefaultPrefix, "prefix of every key in etcd")
 	f.IntVar(&o.EtcdMaxTxnOps, "etcd-max-txn-ops", store.DefaultMaxTxnOps, "etcd's --max-txn-ops")
 	f.StringVar(&o.EtcdListen, "etcd-listen", "", "URL at which the embedded etcd also serves etcd's own clients, e.g. http://127.0.0.1:2379 for etcdctl")
+	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", nil, "networks of proxies whose X-Forwarded-For is believed, comma-separated, e.g. 10.0.0.0/8")
 	f.DurationVar(&o.MaxStaleness, "max-staleness", 10*time.Minute, "for how long to answer reads after the last word from etcd")
 	f.DurationVar(&o.DrainTimeout, "drain-timeout", 20*time.Second, "how long requests in flight may take to end after SIGTERM")
 }
@@ -89,10 +93,24 @@ func (o *options) check() error {
 	if len(o.EtcdEndpoints) > 0 && (o.OperatorKey == "" || o.MasterKeyFile == "") {
 		return errors.New("with --etcd-endpoints, --operator-key and --master-key-file must be given: all replicas must have the same")
 	}
+	if _, err := o.trustedProxies(); err != nil {
+		return err
+	}
 	if (o.EtcdCert == "") != (o.EtcdKey == "") {
 		return errors.New("--etcd-cert-file and --etcd-key-file must be given together")
 	}
 	return nil
+}
+
+func (o *options) trustedProxies() (proxies []netip.Prefix, err error) {
+	for _, text := range o.TrustedProxies {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("--trusted-proxies: %q is not a network such as 10.0.0.0/8", text)
+		}
+		proxies = append(proxies, prefix.Masked())
+	}
+	return proxies, nil
 }
 
 func (o *options) inDataDir(name string) string { return filepath.Join(o.DataDir, name) }

@@ -112,9 +112,13 @@ func run(ctx context.Context, o options) (err error) {
 	live, seats := rooms.New(log, time.Now), participants.New(log, tenants, time.Now)
 	stopBackground := background(ctx, log, tenants, live, seats, logger)
 	defer stopBackground()
+	proxies, err := o.trustedProxies()
+	if err != nil {
+		return err
+	}
 	g := gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seats,
-		OperatorKey: secrets.operatorKey, Logger: logger, MaxStaleness: o.MaxStaleness,
+		OperatorKey: secrets.operatorKey, Logger: logger, MaxStaleness: o.MaxStaleness, TrustedProxies: proxies,
 	})
 	operations := gateway.NewOperations(log)
 	return serveBoth(ctx, o, logger, api, ops, g, operations, func() error { return welcome(ctx, o, secrets, tenants, api.Addr()) })
@@ -128,6 +132,9 @@ func background(ctx context.Context, log *store.Store, tenants *tenant.Service, 
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { sweeper.Run(ctx) })
+	running.Go(func() {
+		tenants.KeepKeyUses(serving, func(err error) { logger.Warn("the uses of API keys could not be written", "error", err) })
+	})
 	running.Go(func() {
 		seats.KeepPresence(serving, func(err error) { logger.Warn("heartbeats could not be written yet", "error", err) })
 	})

@@ -1,0 +1,33 @@
+package gateway
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// address is where the request comes from. Behind proxies that are trusted it is what they say in X-Forwarded-For: the
+// last address that is no trusted proxy's, since whatever stands before it the client may have written itself.
+func (g *Gateway) address(c *call) netip.Addr {
+	peer, err := netip.ParseAddrPort(c.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	from := peer.Addr().Unmap()
+	hops := strings.Split(strings.Join(c.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, hop := range slices.Backward(hops) {
+		if !g.trusts(from) {
+			break
+		}
+		addr, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
+			break
+		}
+		from = addr.Unmap()
+	}
+	return from
+}
+
+func (g *Gateway) trusts(a netip.Addr) bool {
+	return slices.ContainsFunc(g.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
+}

@@ -1,0 +1,119 @@
+package tenant
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"usher"
+	"usher/store"
+)
+
+// keyUse is when a key was last used, to the minute.
+type keyUse struct {
+	LastUsedAt usher.Time `json:"last_used_at"`
+}
+
+// keyUses is the table of uses: {tenant}/{key}. It is apart from the keys, so that noting a use does not touch what
+// decides over a key. Replicas write what they have seen now and then; the latest counts.
+var keyUses = store.Table[keyUse]{Name: "api-key-uses", Decode: decodeJSON[keyUse], Encode: encodeJSON[keyUse]}
+
+const (
+	keyUseInterval = time.Minute
+	keyUseStep     = 50 // how many are written in one transaction
+)
+
+// usedKeys is what this replica has seen used and not written yet.
+type usedKeys struct {
+	mu   sync.Mutex
+	seen map[string]usher.Time // guarded by mu; by path, to the minute
+}
+
+func (u *usedKeys) note(key APIKey, now time.Time) {
+	path, minute := keyRefPath(key.TenantID, key.ID), usher.At(now.Truncate(keyUseInterval))
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.seen == nil {
+		u.seen = make(map[string]usher.Time)
+	}
+	if minute.After(u.seen[path].Time) {
+		u.seen[path] = minute
+	}
+}
+
+func (u *usedKeys) take() map[string]usher.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	seen := u.seen
+	u.seen = nil
+	return seen
+}
+
+// lastUsed is when the key was last used, as far as this replica knows.
+func (s *Service) lastUsed(r store.Reader, key APIKey) usher.Time {
+	path := keyRefPath(key.TenantID, key.ID)
+	s.used.mu.Lock()
+	last := s.used.seen[path]
+	s.used.mu.Unlock()
+	if row, ok := keyUses.Get(r, path); ok && row.Value.LastUsedAt.After(last.Time) {
+		return row.Value.LastUsedAt
+	}
+	return last
+}
+
+// KeepKeyUses writes which keys were used, once a minute until the context ends, and then what is left.
+func (s *Service) KeepKeyUses(ctx context.Context, failed func(error)) {
+	ticker := time.NewTicker(keyUseInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if err := s.WriteKeyUses(ctx); err != nil && ctx.Err() == nil {
+				failed(err)
+			}
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			if err := s.WriteKeyUses(last); err != nil {
+				failed(err)
+			}
+			return
+		}
+	}
+}
+
+// WriteKeyUses writes what this replica has seen. What cannot be written is lost: it is a help to find keys that nobody
+// uses, and the next use says it again.
+func (s *Service) WriteKeyUses(ctx context.Context) error {
+	step := make(map[string]usher.Time, keyUseStep)
+	for path, at := range s.used.take() {
+		if step[path] = at; len(step) == keyUseStep {
+			if err := s.writeKeyUses(ctx, step); err != nil {
+				return err
+			}
+			clear(step)
+		}
+	}
+	return s.writeKeyUses(ctx, step)
+}
+
+func (s *Service) writeKeyUses(ctx context.Context, uses map[string]usher.Time) error {
+	if len(uses) == 0 {
+		return nil
+	}
+	_, err := store.Commit(ctx, s.log, store.Change[struct{}]{
+		Aggregates: func(*store.Snapshot) []store.Key { return nil },
+		Decide: func(tx *store.Tx) (struct{}, error) {
+			for path, at := range uses {
+				if _, ok := keyRefs.Get(tx, path); !ok {
+					continue // revoked meanwhile
+				}
+				if row, ok := keyUses.Get(tx, path); !ok || at.After(row.Value.LastUsedAt.Time) {
+					keyUses.Put(tx, path, keyUse{LastUsedAt: at})
+				}
+			}
+			return struct{}{}, nil
+		},
+	})
+	return err
+}
