@@ -37,6 +37,7 @@ const (
 	CodeParticipantDuplicate Code = "participant_duplicate"
 	CodeParticipantLeft      Code = "participant_left"
 	CodeKeyLimitReached      Code = "key_limit_reached"
+	CodeSigningKeyInUse      Code = "signing_key_in_use"
 	CodeIdempotencyInFlight  Code = "idempotency_in_flight"
 	CodePreconditionFailed   Code = "precondition_failed"
 	CodeBodyTooLarge         Code = "body_too_large"
@@ -84,6 +85,7 @@ var codes = []CodeInfo{
 	{CodeParticipantDuplicate, 409, "This user already has a seat in the room"},
 	{CodeParticipantLeft, 409, "The participant has left the room"},
 	{CodeKeyLimitReached, 409, "The tenant has as many API keys as it may"},
+	{CodeSigningKeyInUse, 409, "The signing key is in use"},
 	{CodeIdempotencyInFlight, 409, "A request with this Idempotency-Key is in flight"},
 	{CodePreconditionFailed, 412, "The resource has changed"},
 	{CodeBodyTooLarge, 413, "The body is too large"},

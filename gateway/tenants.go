@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"strconv"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -94,7 +96,7 @@ func (g *Gateway) updateTenant(c *call) (answer, error) {
 }
 
 // jwksLifetime is for how long a verifier may keep the keys: a new key is published at least this long before it signs.
-const jwksLifetime = "public, max-age=300"
+var jwksLifetime = "public, max-age=" + strconv.Itoa(int(tenant.KeySetLifetime.Seconds()))
 
 func (g *Gateway) getJWKS(c *call) (answer, error) {
 	id, err := c.pathTenant()

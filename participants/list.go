@@ -87,6 +87,33 @@ func (s *Service) Get(t tenant.ID, ref rooms.Ref, id ID) ([]byte, error) {
 	return encoded, err
 }
 
+// CountJoinedBefore counts the tenant's active participants who joined before the moment; all of them, when it is zero.
+func (s *Service) CountJoinedBefore(t tenant.ID, moment usher.Time) (n int) {
+	snapshot := s.log.Snapshot()
+	for row := range rooms.Rooms.Scan(snapshot, string(t)+"/", "") {
+		switch room := row.Value; {
+		case room.Status == rooms.Ended:
+		case moment.IsZero():
+			n += room.ParticipantCount
+		default:
+			n += countJoinedBefore(snapshot, path(t, room.ID, ""), moment)
+		}
+	}
+	return n
+}
+
+func countJoinedBefore(snapshot *store.Snapshot, prefix string, moment usher.Time) (n int) {
+	for row := range Participants.Scan(snapshot, prefix, "") {
+		if row.Value.Left {
+			continue
+		}
+		if p, err := row.Value.participant(); err == nil && p.JoinedAt.Before(moment.Time) {
+			n++
+		}
+	}
+	return n
+}
+
 // endingOf is how a participant of the room reads on whom the room has ended by the pin: the end of its JSON. It is nil
 // for a room that had not. An ended room is never written again, so its last revision is that of its end.
 func endingOf(snapshot *store.Snapshot, t tenant.ID, room rooms.Room, pin int64) []byte {

@@ -106,7 +106,8 @@ const (
 	operatorRetention = 365 * 24 * time.Hour
 )
 
-// Sweep takes away what the audit logs keep no longer, and says how many entries.
+// Sweep takes away what the audit logs keep no longer, and says how many entries; and it does what is due with signing
+// keys.
 func (s *Service) Sweep(ctx context.Context) (removed int, err error) {
 	snapshot, now := s.log.Snapshot(), s.now()
 	due := s.auditDue(snapshot, operatorLog, now.Add(-operatorRetention))
@@ -130,7 +131,7 @@ func (s *Service) Sweep(ctx context.Context) (removed int, err error) {
 		}
 		removed += len(some)
 	}
-	return removed, nil
+	return removed, s.sweepSigningKeys(ctx)
 }
 
 // auditDue lists the paths of the entries that are older than the moment. They come first, so few others are looked at.

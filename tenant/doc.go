@@ -9,7 +9,8 @@
 //	api-keys/{sha256 of the key}   whose key it is and what it may; the key itself is nowhere
 //	api-key-ids/{tenant}/{key}     where that record is, so that a key is found by its id; an aggregate
 //	api-key-uses/{tenant}/{key}    when it was last used, to the minute
-//	signing-keys/{tenant}/{kid}    the public key, and the private one sealed under a master key that is not in etcd
+//	signing-keys/{tenant}/{kid}    the public key, and the private one sealed under a master key that is not in etcd; an
+//	                               aggregate
 //
 //	idempotency/{tenant}/{key}     what the request under an Idempotency-Key has done; leased for a day, an aggregate
 //

@@ -64,13 +64,13 @@ func (s *Service) Create(ctx context.Context, n NewTenant, by Actor) (Tenant, Se
 	if err != nil {
 		return Tenant{}, Secret{}, within("config", err)
 	}
-	signingKey, err := s.newSigningKey(settings.SigningAlgorithm)
+	now := s.now()
+	signingKey, err := s.newSigningKey(settings.SigningAlgorithm, now, now)
 	if err != nil {
 		return Tenant{}, Secret{}, err
 	}
-	now := s.now()
 	t, err := compile(stored{ID: NewID(now), Name: n.Name, Status: StatusActive, CreatedAt: usher.At(now),
-		Overrides: overrides, Version: 1, KID: signingKey.KID}, b)
+		Overrides: overrides, Version: 1}, b)
 	if err != nil {
 		return Tenant{}, Secret{}, usher.Internal(err, "create tenant %s", t.ID)
 	}

@@ -32,6 +32,7 @@ type Settings struct {
 	AccessTokenTTLSeconds      int               `json:"access_token_ttl_seconds"`
 	RefreshTokenTTLSeconds     int               `json:"refresh_token_ttl_seconds"`
 	SigningAlgorithm           token.Algorithm   `json:"signing_algorithm"`
+	SigningKeyRotationDays     int               `json:"signing_key_rotation_days"`
 	RequestsPerSecond          int               `json:"requests_per_second"`
 	Burst                      int               `json:"burst"`
 	AllowedOrigins             []string          `json:"allowed_origins"`

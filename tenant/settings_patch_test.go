@@ -53,6 +53,7 @@ func TestNumbersAreBounded(t *testing.T) {
 		{"room_retention_hours", 1, 8760, ``},
 		{"presence_timeout_seconds", 0, 86400, ``},
 		{"audit_retention_days", 1, 3650, ``},
+		{"signing_key_rotation_days", 0, 3650, ``},
 		{"access_token_ttl_seconds", 60, 86400, ``},
 		{"refresh_token_ttl_seconds", 60, 2592000, `,"access_token_ttl_seconds":60`},
 		{"requests_per_second", 1, 100000, ``},

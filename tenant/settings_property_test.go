@@ -154,7 +154,7 @@ func anyPatch() *rapid.Generator[[]byte] {
 		values[key] = flag
 	}
 	for _, key := range []string{"max_participants_per_room", "max_concurrent_rooms", "empty_room_timeout_minutes", "room_retention_hours",
-		"presence_timeout_seconds", "audit_retention_days", "access_token_ttl_seconds", "refresh_token_ttl_seconds", "requests_per_second", "burst"} {
+		"presence_timeout_seconds", "audit_retention_days", "signing_key_rotation_days", "access_token_ttl_seconds", "refresh_token_ttl_seconds", "requests_per_second", "burst"} {
 		values[key] = number
 	}
 	keys := rapid.SampledFrom(sortedKeys(values))

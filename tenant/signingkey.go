@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -13,20 +15,47 @@ import (
 )
 
 // SigningKey is a key that a tenant's tokens are signed with, as the log holds it: the public half in the clear, the
-// private one sealed.
+// private one sealed. Its state follows from its times, so no replica has to be told when one ends and another begins.
 type SigningKey struct {
-	KID       string          `json:"kid"`
-	Algorithm token.Algorithm `json:"alg"`
-	CreatedAt usher.Time      `json:"created_at"`
-	JWK       jsontext.Value  `json:"jwk"`
-	Sealed    string          `json:"sealed"`
+	KID          string          `json:"kid"`
+	Algorithm    token.Algorithm `json:"alg"`
+	CreatedAt    usher.Time      `json:"created_at"`
+	ActiveFrom   usher.Time      `json:"active_from"`            // until then it is only published
+	RetiringFrom usher.Time      `json:"retiring_from,omitzero"` // from then on another signs; zero while there is none
+	NotAfter     usher.Time      `json:"not_after,omitzero"`     // no token of it is good after that
+	JWK          jsontext.Value  `json:"jwk"`
+	Sealed       string          `json:"sealed,omitzero"` // "" once it is retired and its private half destroyed
 
 	Public token.PublicKey `json:"-"` // read from JWK
 }
 
+// KeyState is where a signing key is in its life.
+type KeyState string
+
+// A key is published before it signs, signs, goes on verifying what it has signed, and is then of no more use.
+const (
+	KeyNext     KeyState = "next"
+	KeyActive   KeyState = "active"
+	KeyRetiring KeyState = "retiring"
+	KeyRetired  KeyState = "retired"
+)
+
+// State is the key's state at the time.
+func (k SigningKey) State(now time.Time) KeyState {
+	switch {
+	case now.Before(k.ActiveFrom.Time):
+		return KeyNext
+	case k.RetiringFrom.IsZero() || now.Before(k.RetiringFrom.Time):
+		return KeyActive
+	case now.Before(k.NotAfter.Time):
+		return KeyRetiring
+	}
+	return KeyRetired
+}
+
 // SigningKeys is the table of signing keys: {tenant}/{kid}.
 var SigningKeys = store.Table[SigningKey]{
-	Name: "signing-keys",
+	Name: "signing-keys", Aggregate: true,
 	Decode: func(path string, value []byte) (SigningKey, error) {
 		k, err := decodeJSON[SigningKey](path, value)
 		if err != nil {
@@ -40,8 +69,14 @@ var SigningKeys = store.Table[SigningKey]{
 
 func signingKeyPath(t ID, kid string) string { return string(t) + "/" + kid }
 
+// tenantOf is the tenant whose record lies at the path.
+func tenantOf(path string) ID {
+	t, _, _ := strings.Cut(path, "/")
+	return ID(t)
+}
+
 // newSigningKey makes a key and seals it.
-func (s *Service) newSigningKey(alg token.Algorithm) (SigningKey, error) {
+func (s *Service) newSigningKey(alg token.Algorithm, now, activeFrom time.Time) (SigningKey, error) {
 	key, err := token.GenerateKey(alg)
 	if err != nil {
 		return SigningKey{}, usher.Internal(err, "make a signing key")
@@ -51,29 +86,40 @@ func (s *Service) newSigningKey(alg token.Algorithm) (SigningKey, error) {
 		return SigningKey{}, usher.Internal(err, "seal a signing key")
 	}
 	return SigningKey{
-		KID: key.KID(), Algorithm: alg, CreatedAt: usher.At(s.now()), JWK: jsontext.Value(key.Public().JWK()), Sealed: sealed,
-		Public: key.Public(),
+		KID: key.KID(), Algorithm: alg, CreatedAt: usher.At(now), ActiveFrom: usher.At(activeFrom), JWK: jsontext.Value(key.Public().JWK()),
+		Sealed: sealed, Public: key.Public(),
 	}, nil
 }
 
-// signer is ready to sign with the tenant's current key. A key is opened once in the life of the process.
-func (s *Service) signer(r store.Reader, t Tenant) (*token.Signer, error) {
-	if signer, ok := s.signers.Load(t.KID); ok {
+// current is the key that signs now. Where a clock that is behind finds none, it is the one that begins first.
+func current(r store.Reader, t ID, now time.Time) (found SigningKey, ok bool) {
+	for row := range SigningKeys.Scan(r, string(t)+"/", "") {
+		k := row.Value
+		state := k.State(now)
+		if state != KeyActive && (state != KeyNext || ok) {
+			continue
+		}
+		if !ok || found.State(now) == KeyNext || k.ActiveFrom.After(found.ActiveFrom.Time) {
+			found, ok = k, true
+		}
+	}
+	return found, ok
+}
+
+// signer is ready to sign with the key. A key is opened once in the life of the process.
+func (s *Service) signer(t ID, k SigningKey) (*token.Signer, error) {
+	if signer, ok := s.signers.Load(k.KID); ok {
 		return signer.(*token.Signer), nil
 	}
-	row, ok := SigningKeys.Get(r, signingKeyPath(t.ID, t.KID))
-	if !ok {
-		return nil, usher.Internal(fmt.Errorf("no key %s", t.KID), "sign for %s", t.ID)
-	}
-	key, err := token.OpenSigningKey(row.Value.Sealed, s.masterKeys)
+	key, err := token.OpenSigningKey(k.Sealed, s.masterKeys)
 	if err != nil {
-		return nil, usher.Internal(err, "open signing key %s of %s", t.KID, t.ID)
+		return nil, usher.Internal(err, "open signing key %s of %s", k.KID, t)
 	}
 	signer, err := token.NewSigner(key)
 	if err != nil {
-		return nil, usher.Internal(err, "sign for %s", t.ID)
+		return nil, usher.Internal(err, "sign for %s", t)
 	}
-	kept, _ := s.signers.LoadOrStore(t.KID, signer)
+	kept, _ := s.signers.LoadOrStore(k.KID, signer)
 	return kept.(*token.Signer), nil
 }
 
@@ -85,7 +131,9 @@ func (s *Service) JWKS(id ID) ([]byte, error) {
 	}
 	var keys []token.PublicKey
 	for row := range SigningKeys.Scan(snapshot, string(id)+"/", "") {
-		keys = append(keys, row.Value.Public)
+		if row.Value.State(s.now()) != KeyRetired {
+			keys = append(keys, row.Value.Public)
+		}
 	}
 	return token.JWKS(keys...), nil
 }
@@ -98,7 +146,7 @@ func (s *Service) Algorithms(id ID) ([]string, error) {
 	}
 	var algorithms []string
 	for row := range SigningKeys.Scan(snapshot, string(id)+"/", "") {
-		if alg := string(row.Value.Algorithm); !slices.Contains(algorithms, alg) {
+		if alg := string(row.Value.Algorithm); row.Value.State(s.now()) != KeyRetired && !slices.Contains(algorithms, alg) {
 			algorithms = append(algorithms, alg)
 		}
 	}
@@ -110,6 +158,9 @@ func (s *Service) Algorithms(id ID) ([]string, error) {
 func (s *Service) CheckMasterKeys() error {
 	opened := make(map[string]bool)
 	for row := range SigningKeys.Scan(s.log.Snapshot(), "", "") {
+		if row.Value.Sealed == "" {
+			continue
+		}
 		by, err := token.SealedBy(row.Value.Sealed)
 		if err == nil && opened[by] {
 			continue

@@ -39,7 +39,6 @@ type stored struct {
 	CreatedAt usher.Time `json:"created_at"`
 	Overrides Overrides  `json:"config"`         // the settings that the tenant has set itself
 	Version   int64      `json:"config_version"` // of the settings: 1 at creation, one more with each change
-	KID       string     `json:"signing_kid"`    // of the signing key in use
 }
 
 // entry is a tenant as the index holds it: its record, and what followed from it the last time that it was read.

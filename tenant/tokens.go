@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"errors"
 	"time"
 
 	"usher"
@@ -24,20 +25,35 @@ const clockSkew = 5 * time.Second
 
 // SignSeat signs the tokens of a seat with the tenant's current key.
 func (s *Service) SignSeat(r store.Reader, t Tenant, seat Seat) (Tokens, error) {
-	signer, err := s.signer(r, t)
+	now := s.now()
+	key, ok := current(r, t.ID, now)
+	if !ok {
+		return Tokens{}, usher.Internal(errors.New("there is no signing key"), "sign for %s", t.ID)
+	}
+	signer, err := s.signer(t.ID, key)
 	if err != nil {
 		return Tokens{}, err
 	}
-	access := time.Duration(t.Settings.AccessTokenTTLSeconds) * time.Second
+	access := key.atMost(now, time.Duration(t.Settings.AccessTokenTTLSeconds)*time.Second)
+	refresh := key.atMost(now, time.Duration(t.Settings.RefreshTokenTTLSeconds)*time.Second)
 	signed, err := signer.SignSeat(token.Claims{
-		Issuer: s.Issuer(t.ID), Subject: seat.Participant, IssuedAt: s.now(), TenantID: string(t.ID),
+		Issuer: s.Issuer(t.ID), Subject: seat.Participant, IssuedAt: now, TenantID: string(t.ID),
 		RoomID: seat.RoomID, RoomName: seat.RoomName, Name: seat.Name, ExternalUserID: seat.ExternalUserID,
 		Role: seat.Role, Grants: t.Settings.Roles[seat.Role].Strings(),
-	}, access, time.Duration(t.Settings.RefreshTokenTTLSeconds)*time.Second)
+	}, access, refresh)
 	if err != nil {
 		return Tokens{}, usher.Internal(err, "sign for %s", seat.Participant)
 	}
 	return Tokens{SeatTokens: signed, ExpiresIn: access}, nil
+}
+
+// atMost is the lifetime of a token that is signed now: a token does not outlive its key, even where the tenant has made
+// its tokens' lifetimes longer since the key's end was fixed.
+func (k SigningKey) atMost(now time.Time, lifetime time.Duration) time.Duration {
+	if k.NotAfter.IsZero() {
+		return lifetime
+	}
+	return max(time.Second, min(lifetime, k.NotAfter.Sub(now)))
 }
 
 // Issuer is the iss of the tenant's tokens, and the URL below which its public keys are found.
@@ -62,6 +78,9 @@ func (s *Service) VerifyToken(compact string, audiences ...token.Audience) (toke
 	})
 	if err != nil {
 		return token.Claims{}, Tenant{}, err
+	}
+	if key.Value.State(s.now()) == KeyRetired { // all it has signed has expired, so somebody else has signed this
+		return token.Claims{}, Tenant{}, usher.Errorf(usher.CodeInvalidToken, "The token's key is no longer in use.")
 	}
 	if owner.Status == StatusSuspended {
 		return token.Claims{}, Tenant{}, usher.Errorf(usher.CodeTenantSuspended, "The tenant is suspended.")

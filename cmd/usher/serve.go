@@ -42,7 +42,7 @@ func command() *cobra.Command {
 	o.flags(root.Flags())
 	child := &cobra.Command{Use: "serve", Short: "Start the gateway", Args: cobra.NoArgs, RunE: serve}
 	o.flags(child.Flags())
-	root.AddCommand(child, &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(c *cobra.Command, _ []string) {
+	root.AddCommand(child, reencryptCommand(), &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(c *cobra.Command, _ []string) {
 		c.Println(version())
 	}})
 	return root

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"usher/observability"
+	"usher/store"
+	"usher/tenant"
+)
+
+func reencryptCommand() *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use: "reencrypt", Short: "Seal every tenant's signing key under the first master key of the file",
+		Long: "The last step but one of a rotation of the master key: after it no signing key needs the old one, which may then be\n" +
+			"removed from the file. It takes the flags of serve, talks to etcd itself, and can be repeated when it was cut short.\n" +
+			"With an embedded etcd, stop usher first.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := fromEnvironment(c); err != nil {
+				return err
+			}
+			if err := o.check(); err != nil {
+				return err
+			}
+			return reencrypt(c.Context(), o)
+		},
+	}
+	o.flags(c.Flags())
+	return c
+}
+
+func reencrypt(ctx context.Context, o options) (err error) {
+	logger := observability.NewLogger(os.Stderr, observability.LogText, slog.LevelWarn)
+	secrets, unlock, err := prepare(&o)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	etcd, err := openLog(ctx, o, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, etcd.Close()) }()
+	log, err := store.Open(etcd, store.Options{Prefix: o.EtcdPrefix, MaxTxnOps: o.EtcdMaxTxnOps, Logger: logger}, tenant.Definitions()...)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	starting, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := log.WaitReady(starting); err != nil {
+		return err
+	}
+	tenants := tenant.New(log, secrets.masterKeys, o.IssuerURL, time.Now)
+	done, err := tenants.Reencrypt(ctx, func(done, of int) { fmt.Printf("\r%d of %d signing keys", done, of) })
+	if done > 0 {
+		fmt.Println()
+	}
+	if err != nil {
+		return fmt.Errorf("re-encrypt: %w", err)
+	}
+	fmt.Printf("%d signing keys re-encrypted. All are sealed under the first master key of %s now.\n", done, o.MasterKeyFile)
+	return nil
+}
