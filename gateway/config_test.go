@@ -89,7 +89,7 @@ func TestFiftyVersionsAreKept(t *testing.T) {
 	t.Parallel()
 	h := open(t, "")
 	for i := range 52 {
-		h.must(200, "PATCH", h.config(), object{"burst": 1 + i})
+		h.must(200, "PATCH", h.config(), object{"max_concurrent_rooms": 1 + i})
 	}
 	if versions := h.must(200, "GET", h.config()+"/versions", nil)["versions"].([]any); len(versions) != 50 || versions[49].(object)["version"] != 4.0 {
 		t.Errorf("%d versions, the last %v", len(versions), versions[len(versions)-1])
@@ -160,8 +160,8 @@ func TestChangesAreInTheAuditLog(t *testing.T) {
 	h := open(t, `{"audit_retention_days":10}`)
 	audit := "/api/v1/tenants/" + h.tenant + "/audit"
 	h.must(200, "PATCH", "/api/v1/tenants/"+h.tenant, object{"name": "another"})
-	h.must(200, "PATCH", h.config(), object{"burst": 5})
-	h.refused(h.key, 400, "invalid_request", "PATCH", h.config(), object{"burst": 0})
+	h.must(200, "PATCH", h.config(), object{"max_concurrent_rooms": 5})
+	h.refused(h.key, 400, "invalid_request", "PATCH", h.config(), object{"max_concurrent_rooms": 0})
 	h.must(200, "POST", h.config()+"/rollback", object{"version": 1})
 	entries := h.must(200, "GET", audit, nil)["entries"].([]any)
 	var actions []string
@@ -175,13 +175,13 @@ func TestChangesAreInTheAuditLog(t *testing.T) {
 		t.Errorf("details: %v", entries[2])
 	}
 	first := h.must(200, "GET", audit+"?page_size=3", nil)
-	h.must(200, "PATCH", h.config(), object{"burst": 6})
+	h.must(200, "PATCH", h.config(), object{"max_concurrent_rooms": 6})
 	rest := h.must(200, "GET", audit+"?page_size=3&page_token="+first["next_page_token"].(string), nil)
 	if len(rest["entries"].([]any)) != 1 {
 		t.Errorf("the second page: %v", rest)
 	}
 	h.clock.advance(9 * 24 * time.Hour)
-	h.must(200, "PATCH", h.config(), object{"burst": 7})
+	h.must(200, "PATCH", h.config(), object{"max_concurrent_rooms": 7})
 	h.clock.advance(2 * 24 * time.Hour)
 	h.sweep()
 	if left := h.must(200, "GET", audit, nil)["entries"].([]any); len(left) != 1 || left[0].(object)["action"] != "config.update" {

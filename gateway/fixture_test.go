@@ -125,7 +125,7 @@ func (h *house) start() string {
 	h.sweeper = &participants.Sweeper{Log: log, Tenants: tenants, Rooms: live, Participants: seated, Interval: 10 * time.Millisecond, Logger: quiet()}
 	server := httptest.NewServer(gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seated,
-		OperatorKey: tenant.OperatorKey(operatorKey), Logger: quiet(), RequestTimeout: time.Minute,
+		OperatorKey: tenant.OperatorKey(operatorKey), Logger: quiet(), RequestTimeout: time.Minute, Now: h.clock.now,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}))
 	h.t.Cleanup(server.Close)

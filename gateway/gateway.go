@@ -33,12 +33,15 @@ type Options struct {
 
 	MaxStaleness   time.Duration // how old the index may be and still answer; 10 min
 	RequestTimeout time.Duration // for one request, whatever it waits for; 15 s
+
+	Now func() time.Time // what the rate limits go by; time.Now
 }
 
 // Gateway serves the API.
 type Gateway struct {
 	Options
 	router *mux.Router
+	limits limits
 }
 
 // New makes a Gateway.
@@ -49,7 +52,10 @@ func New(o Options) *Gateway {
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = 15 * time.Second
 	}
-	g := &Gateway{Options: o}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	g := &Gateway{Options: o, limits: limits{replicas: o.Log.Replicas}}
 	g.router = g.route()
 	return g
 }

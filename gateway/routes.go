@@ -140,6 +140,9 @@ func (g *Gateway) answer(w http.ResponseWriter, c *call) (answer, error) {
 	if err := g.authorize(c); err != nil {
 		return answer{}, err
 	}
+	if err := g.limit(c, w.Header().Set); err != nil {
+		return answer{}, err
+	}
 	return c.route.handle(c)
 }
 

@@ -14,7 +14,7 @@ import (
 //	go test ./gateway -run '^$' -bench AddsWhileSweeping -benchtime 1x
 func BenchmarkAddsWhileSweeping(b *testing.B) {
 	const ended, perRoom, atOnce = 100_000, 10_000, 16
-	h := open(b, `{"max_participants_per_room":10000,"room_retention_hours":1,"empty_room_timeout_minutes":10080}`)
+	h := open(b, `{"max_participants_per_room":10000,"room_retention_hours":1,"empty_room_timeout_minutes":10080,"requests_per_second":100000,"burst":100000}`)
 	h.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: atOnce}} // answers are checked by tests
 	items := make([]object, 1000)
 	for i := range items {

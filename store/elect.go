@@ -40,16 +40,7 @@ func (s *Store) leadOnce(ctx context.Context, name string, lead func(context.Con
 		return fmt.Errorf("open a session: %w", err)
 	}
 	election := concurrency.NewElection(session, s.options.Prefix+leaders+"/"+name)
-	defer func() {
-		// The context may have ended, and the next leader should not have to wait for the lease to do so.
-		farewell, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignTimeout)
-		defer cancel()
-		session.Orphan()
-		_, err := s.log.requests.Revoke(farewell, session.Lease())
-		if err != nil {
-			s.options.Logger.Debug("a lease of office was not given back", "name", name, "error", err)
-		}
-	}()
+	defer s.giveBack(ctx, session) // so that the next leader need not wait for it
 	if err := s.campaign(ctx, session, election); err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func Open(log *Log, o Options, tables ...Definition) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	ix, err := newIndex(tables)
+	ix, err := newIndex(append(tables, replicas))
 	if err != nil {
 		return nil, err
 	}

@@ -132,6 +132,7 @@ func background(ctx context.Context, log *store.Store, tenants *tenant.Service, 
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { sweeper.Run(ctx) })
+	running.Go(func() { log.Register(ctx) })
 	running.Go(func() {
 		tenants.KeepKeyUses(serving, func(err error) { logger.Warn("the uses of API keys could not be written", "error", err) })
 	})

@@ -1,0 +1,99 @@
+package gateway
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"usher"
+	"usher/tenant"
+)
+
+// limits holds a token bucket for each tenant: requests_per_second is how fast it fills, burst how much it holds. Each
+// replica gives out its share, so that the tenant's total holds, whatever their number. Nothing is shared between them
+// but that number: an uneven load balancer costs a tenant a part of its total, and never gives it more.
+type limits struct {
+	replicas func() int // counts those alive
+
+	buckets sync.Map     // tenant.ID → *bucket
+	alive   atomic.Int64 // what replicas said last
+	askedAt atomic.Int64 // when it was asked, in Unix seconds
+}
+
+type bucket struct {
+	mu      sync.Mutex
+	limiter *rate.Limiter // guarded by mu, so that settings and tokens agree
+}
+
+// allowance is what a tenant has left.
+type allowance struct {
+	refused   bool
+	burst     int           // of this replica
+	perSecond float64       // of this replica
+	remaining int           // requests that it may make at once
+	retry     time.Duration // when refused, until there is one
+}
+
+// take takes one request out of the tenant's bucket.
+func (l *limits) take(t tenant.ID, s tenant.Settings, now time.Time) allowance {
+	share := float64(l.share(now))
+	perSecond := rate.Limit(float64(s.RequestsPerSecond) / share)
+	burst := max(1, int(float64(s.Burst)/share))
+	kept, ok := l.buckets.Load(t)
+	if !ok {
+		kept, _ = l.buckets.LoadOrStore(t, &bucket{limiter: rate.NewLimiter(perSecond, burst)})
+	}
+	b := kept.(*bucket)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.limiter.Limit() != perSecond {
+		b.limiter.SetLimitAt(now, perSecond)
+	}
+	if b.limiter.Burst() != burst {
+		b.limiter.SetBurstAt(now, burst)
+	}
+	a := allowance{refused: !b.limiter.AllowN(now, 1), burst: burst, perSecond: float64(perSecond)}
+	tokens := b.limiter.TokensAt(now)
+	a.remaining = max(0, int(tokens))
+	if a.refused {
+		a.retry = time.Duration((1 - tokens) / float64(perSecond) * float64(time.Second))
+	}
+	return a
+}
+
+// share is into how many parts the limits are divided. It is asked once a second: replicas come and go seldom.
+func (l *limits) share(now time.Time) int64 {
+	if second := now.Unix(); l.askedAt.Swap(second) != second {
+		l.alive.Store(int64(l.replicas()))
+	}
+	return max(1, l.alive.Load())
+}
+
+// headers tell the caller where it stands (draft-ietf-httpapi-ratelimit-headers-10): q requests in w seconds, r left, all
+// of them again in t seconds.
+func (a allowance) headers() (policy, state string) {
+	window := math.Ceil(float64(a.burst) / a.perSecond)
+	reset := math.Ceil(float64(a.burst-a.remaining) / a.perSecond)
+	return fmt.Sprintf(`"tenant";q=%d;w=%.0f`, a.burst, window), fmt.Sprintf(`"tenant";r=%d;t=%.0f`, a.remaining, reset)
+}
+
+// limit refuses the request of a tenant that makes too many. The operator is not limited.
+func (g *Gateway) limit(c *call, set func(name, value string)) error {
+	t := c.caller.tenant
+	if c.caller.operator || t.ID == "" {
+		return nil
+	}
+	a := g.limits.take(t.ID, t.Settings, g.Now())
+	policy, state := a.headers()
+	set("RateLimit-Policy", policy)
+	set("RateLimit", state)
+	if !a.refused {
+		return nil
+	}
+	return &usher.Error{Code: usher.CodeRateLimited, RetryAfter: max(a.retry, time.Second),
+		Detail: fmt.Sprintf("The tenant may make %d requests per second, and %d at once.", t.Settings.RequestsPerSecond, t.Settings.Burst)}
+}
