@@ -62,6 +62,7 @@ func (a access) audiences() []token.Audience {
 type caller struct {
 	tenant   tenant.Tenant // zero for the operator on routes that are about no tenant
 	operator bool
+	seat     bool          // a participant's token
 	key      tenant.APIKey // when it came with one
 }
 
@@ -168,7 +169,7 @@ func (g *Gateway) authorizeSeat(c *call, credential string) error {
 	if err != nil {
 		return err
 	}
-	c.caller.tenant = who.Tenant
+	c.caller.tenant, c.caller.seat = who.Tenant, true
 	if !a.seat || (a.grant != "" && !who.Grants.Has(a.grant)) {
 		return usher.Errorf(usher.CodeForbidden, "A participant's token of this role may not do this.")
 	}

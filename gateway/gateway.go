@@ -42,6 +42,8 @@ type Gateway struct {
 	Options
 	router *mux.Router
 	limits limits
+
+	origins origins
 }
 
 // New makes a Gateway.

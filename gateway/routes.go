@@ -116,6 +116,10 @@ func (g *Gateway) serve(methods map[string]*route) http.Handler {
 		if method == http.MethodHead {
 			method = http.MethodGet
 		}
+		if isPreflight(r) {
+			g.preflight(w, r, methods)
+			return
+		}
 		c.route = methods[method]
 		if c.route == nil {
 			w.Header().Set("Allow", allow)
@@ -123,6 +127,7 @@ func (g *Gateway) serve(methods map[string]*route) http.Handler {
 			return
 		}
 		a, err := g.answer(w, c)
+		g.allowOrigin(c, w.Header())
 		if err != nil {
 			g.fail(w, c, err)
 			return

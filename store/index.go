@@ -58,6 +58,9 @@ func (pathIndex) FromObject(row any) (bool, []byte, error) {
 
 func (pathIndex) FromArgs(args ...any) ([]byte, error) { return []byte(args[0].(string)), nil }
 
+// PrefixFromArgs makes "id_prefix" of the index, which changed asks for.
+func (pathIndex) PrefixFromArgs(args ...any) ([]byte, error) { return []byte(args[0].(string)), nil }
+
 func newIndex(tables []Definition) (*index, error) {
 	ix := &index{tables: make(map[string]Definition, len(tables)), rejected: make(map[Key]Rejected)}
 	schema := &memdb.DBSchema{Tables: make(map[string]*memdb.TableSchema, len(tables))}
@@ -116,6 +119,14 @@ func (s *Snapshot) scan(table, prefix, after string) iter.Seq2[string, any] {
 			}
 		}
 	}
+}
+
+func (s *Snapshot) changed(table string) <-chan struct{} {
+	rows, err := s.txn.Get(table, pathIndexName+"_prefix", "")
+	if err != nil { // only for a table that is none of ours
+		return nil
+	}
+	return rows.WatchCh()
 }
 
 // apply writes the changes in one memdb transaction and moves the applied revision forward. Without changes it is

@@ -59,6 +59,10 @@ func (t Table[R]) Scan(r Reader, prefix, after string) iter.Seq[*Row[R]] {
 	}
 }
 
+// Changed gives a channel that is closed when any record of the table is no longer as the snapshot shows it. Whoever
+// keeps what follows from a whole table looks at it to know whether to work it out anew.
+func (t Table[R]) Changed(s *Snapshot) <-chan struct{} { return s.changed(t.Name) }
+
 // Put writes the record at the path within the transaction.
 func (t Table[R]) Put(tx *Tx, path string, value R) {
 	tx.put(t, path, &Row[R]{Path: path, Value: value})
