@@ -21,6 +21,7 @@ type access struct {
 	tenantly bool         // the route is about one tenant's things: the operator has to say whose
 	seat     bool         // a participant's auth_token is let in, in its own room
 	grant    tenant.Grant // that the participant's role then needs; "" for none
+	anyKey   bool         // an API key is let in whatever its scopes
 	own      bool         // its token is let in for its own seat only, and also when it has left
 	refresh  bool         // its refresh_token is let in too
 }
@@ -28,6 +29,7 @@ type access struct {
 func byAnybody() access              { return access{anybody: true} }
 func byOperator() access             { return access{} }
 func byKey(s tenant.Scope) access    { return access{scope: s, tenantly: true} }
+func byAnyKey() access               { return access{anyKey: true, tenantly: true} }
 func ofTenant(s tenant.Scope) access { return access{scope: s, byPath: true} }
 
 func (a access) atAnyTime() access {
@@ -62,6 +64,7 @@ func (a access) audiences() []token.Audience {
 type caller struct {
 	tenant   tenant.Tenant // zero for the operator on routes that are about no tenant
 	operator bool
+	service  bool          // a service token, in its key's place
 	seat     bool          // a participant's token
 	key      tenant.APIKey // when it came with one
 }
@@ -89,6 +92,8 @@ func (g *Gateway) authorize(c *call) error {
 		return g.authorizeOperator(c)
 	case tenant.IsAPIKey(credential):
 		return g.authorizeKey(c, credential)
+	case tenant.IsServiceToken(credential):
+		return g.authorizeService(c, credential)
 	case strings.Count(credential, ".") == 2:
 		return g.authorizeSeat(c, credential)
 	}
@@ -138,8 +143,25 @@ func (g *Gateway) authorizeKey(c *call, credential string) error {
 	if err != nil {
 		return err
 	}
+	return c.admitKey(owner, key)
+}
+
+// authorizeService lets a service token in where its API key would be, within the token's scopes.
+func (g *Gateway) authorizeService(c *call, credential string) error {
+	key, owner, err := g.Tenants.AuthenticateService(credential, g.address(c))
+	if err != nil {
+		return err
+	}
+	c.caller.service = true
+	return c.admitKey(owner, key)
+}
+
+// admitKey says whether the route is for the key.
+func (c *call) admitKey(owner tenant.Tenant, key tenant.APIKey) error {
 	c.caller.tenant, c.caller.key = owner, key
-	if scope := c.route.access.scope; scope == "" {
+	if scope := c.route.access.scope; c.route.access.anyKey {
+		return nil
+	} else if scope == "" {
 		return usher.Errorf(usher.CodeForbidden, "Only the operator may do this.")
 	} else if !key.Has(scope) {
 		return usher.Errorf(usher.CodeForbidden, "The API key lacks the scope %s.", scope)

@@ -54,6 +54,9 @@ func (g *Gateway) routes() []route {
 		{post, room + "/recordings/start", byKey(tenant.RoomsWrite).orSeat(tenant.GrantRecord), g.startRecording},
 		{post, room + "/recordings/stop", byKey(tenant.RoomsWrite).orSeat(tenant.GrantRecord), g.stopRecording},
 
+		{post, "/api/v1/auth/token", byAnyKey(), g.exchangeKey},
+		{post, "/api/v1/tokens/introspect", byKey(tenant.ParticipantsRead), g.introspect},
+
 		{post, "/api/v1/tenants", byOperator(), g.createTenant},
 		{get, "/api/v1/tenants", byOperator(), g.listTenants},
 		{get, owner, ofTenant(tenant.TenantRead), g.getTenant},

@@ -148,7 +148,7 @@ func (s *Service) Authenticate(secret Secret, from netip.Addr) (APIKey, Tenant, 
 	now := s.now()
 	key, owner, err := authenticate(s.log.Snapshot(), secret, now)
 	if err == nil && !key.allows(from) {
-		err = usher.Errorf(usher.CodeForbidden, "The API key may not be used from %s.", from)
+		err = errNotFromHere(from)
 	}
 	if err == nil {
 		s.used.note(key, now)
@@ -156,9 +156,18 @@ func (s *Service) Authenticate(secret Secret, from netip.Addr) (APIKey, Tenant, 
 	return key, owner, err
 }
 
+func errNotFromHere(from netip.Addr) error {
+	return usher.Errorf(usher.CodeForbidden, "The API key may not be used from %s.", from)
+}
+
+// expired says whether the key's time is over.
+func (k APIKey) expired(now time.Time) bool {
+	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt.Time)
+}
+
 func authenticate(r store.Reader, secret Secret, now time.Time) (APIKey, Tenant, error) {
 	row, ok := APIKeys.Get(r, keyPath(secret))
-	if !ok || (!row.Value.ExpiresAt.IsZero() && !now.Before(row.Value.ExpiresAt.Time)) {
+	if !ok || row.Value.expired(now) {
 		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeUnauthenticated, "The API key is not known, or has expired or been revoked.")
 	}
 	owner, err := Find(r, row.Value.TenantID)

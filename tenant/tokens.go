@@ -20,6 +20,8 @@ type Tokens struct {
 	ExpiresIn time.Duration // of the access token
 }
 
+var errNoSigningKey = errors.New("there is no signing key")
+
 // clockSkew is how far the clocks of replicas may differ: a token that one has just signed is good on every other.
 const clockSkew = 5 * time.Second
 
@@ -28,7 +30,7 @@ func (s *Service) SignSeat(r store.Reader, t Tenant, seat Seat) (Tokens, error) 
 	now := s.now()
 	key, ok := current(r, t.ID, now)
 	if !ok {
-		return Tokens{}, usher.Internal(errors.New("there is no signing key"), "sign for %s", t.ID)
+		return Tokens{}, usher.Internal(errNoSigningKey, "sign for %s", t.ID)
 	}
 	signer, err := s.signer(t.ID, key)
 	if err != nil {

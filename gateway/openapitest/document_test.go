@@ -214,7 +214,7 @@ func TestEveryExampleIsOfItsSchema(t *testing.T) {
 
 // What is not listed is not allowed: otherwise a member that is misspelt or should be secret passes every test.
 func TestObjectsAreClosed(t *testing.T) {
-	open := []string{"AtomicVerdict", "Discovery", "Metadata", "Problem", "Roles"} // by their descriptions
+	open := []string{"AtomicVerdict", "Discovery", "IntrospectionRequest", "Metadata", "Problem", "Roles"} // by their descriptions
 	for name, schema := range at(tree(t), "components", "schemas").(map[string]any) {
 		schema := schema.(map[string]any)
 		if closed := schema["additionalProperties"] == false; schema["type"] == "object" && closed == slices.Contains(open, name) {

@@ -11,11 +11,12 @@ import (
 // Audience is whom a token is for, its aud.
 type Audience string
 
-// The audiences; a seat has one token for each.
+// The audiences. A seat has one token for each of the first three.
 const (
 	AudienceMedia   Audience = "media"   // the media servers: the seat's access_token
 	AudienceAPI     Audience = "api"     // Usher's own API: the seat's auth_token
 	AudienceRefresh Audience = "refresh" // Usher's token route only: the seat's refresh_token
+	AudienceService Audience = "service" // Usher's own API: a short-lived stand-in for an API key
 )
 
 // typ is the header's typ that goes with the audience, and "" for an audience that is none. Each kind of token has a type
@@ -30,6 +31,8 @@ func (a Audience) typ() string {
 		return "api+jwt"
 	case AudienceRefresh:
 		return "refresh+jwt"
+	case AudienceService:
+		return "service+jwt"
 	}
 	return ""
 }
@@ -37,14 +40,15 @@ func (a Audience) typ() string {
 // Claims are what a token says. Times are in whole seconds; a fraction is cut off.
 type Claims struct {
 	Issuer         string    // iss: the tenant's issuer URL
-	Subject        string    // sub: the participant
+	Subject        string    // sub: the participant, or the API key
 	Audience       Audience  // aud: exactly one, as a plain string
 	ID             string    // jti
 	IssuedAt       time.Time // iat
 	NotBefore      time.Time // nbf
 	ExpiresAt      time.Time // exp
 	TenantID       string    // tenant_id
-	RoomID         string    // room_id
+	Scope          string    // scope: of a service token, and of no other; separated by spaces
+	RoomID         string    // room_id: of a seat's token, as is all that follows
 	RoomName       string    // room_name
 	Name           string    // name: what others in the room see
 	ExternalUserID string    // external_user_id: left out when empty
@@ -61,7 +65,7 @@ func (c *Claims) check() error {
 	for _, required := range [...]struct{ name, value string }{
 		{"iss", c.Issuer}, {"sub", c.Subject}, {"jti", c.ID}, {"tenant_id", c.TenantID}, {"room_id", c.RoomID},
 	} {
-		if required.value == "" {
+		if required.value == "" && (required.name != "room_id" || c.Audience != AudienceService) {
 			return fmt.Errorf("has no %s", required.name)
 		}
 	}
@@ -74,12 +78,13 @@ func (c *Claims) check() error {
 		}
 	}
 	if c.Audience.typ() == "" {
-		return fmt.Errorf("has an aud that is none of %s, %s, %s", AudienceMedia, AudienceAPI, AudienceRefresh)
+		return fmt.Errorf("has an aud that is none of %s, %s, %s, %s", AudienceMedia, AudienceAPI, AudienceRefresh, AudienceService)
 	}
 	return nil
 }
 
-// appendShared appends the claims that the tokens of one seat have in common, as an object that is still open.
+// appendShared appends the claims that the tokens of one seat have in common, or those of a service, as an object that is
+// still open.
 func (c *Claims) appendShared(dst []byte) []byte {
 	dst = append(dst, `{"iss":`...)
 	dst = appendString(dst, c.Issuer)
@@ -87,6 +92,10 @@ func (c *Claims) appendShared(dst []byte) []byte {
 	dst = appendString(dst, c.Subject)
 	dst = append(dst, `,"tenant_id":`...)
 	dst = appendString(dst, c.TenantID)
+	if c.RoomID == "" {
+		dst = append(dst, `,"scope":`...)
+		return c.appendTimes(appendString(dst, c.Scope))
+	}
 	dst = append(dst, `,"room_id":`...)
 	dst = appendString(dst, c.RoomID)
 	dst = append(dst, `,"room_name":`...)
@@ -106,7 +115,11 @@ func (c *Claims) appendShared(dst []byte) []byte {
 		}
 		dst = appendString(dst, grant)
 	}
-	dst = append(dst, `],"iat":`...)
+	return c.appendTimes(append(dst, ']'))
+}
+
+func (c *Claims) appendTimes(dst []byte) []byte {
+	dst = append(dst, `,"iat":`...)
 	dst = strconv.AppendInt(dst, c.IssuedAt.Unix(), 10)
 	dst = append(dst, `,"nbf":`...)
 	return strconv.AppendInt(dst, c.NotBefore.Unix(), 10)
@@ -140,6 +153,7 @@ type wireClaims struct {
 	NotBefore      int64    `json:"nbf"`
 	ExpiresAt      int64    `json:"exp"`
 	TenantID       string   `json:"tenant_id"`
+	Scope          string   `json:"scope"`
 	RoomID         string   `json:"room_id"`
 	RoomName       string   `json:"room_name"`
 	Name           string   `json:"name"`
@@ -158,6 +172,7 @@ func (w *wireClaims) claims() Claims {
 		NotBefore:      numericDate(w.NotBefore),
 		ExpiresAt:      numericDate(w.ExpiresAt),
 		TenantID:       w.TenantID,
+		Scope:          w.Scope,
 		RoomID:         w.RoomID,
 		RoomName:       w.RoomName,
 		Name:           w.Name,

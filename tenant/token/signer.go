@@ -49,7 +49,7 @@ func NewSigner(key *SigningKey) (*Signer, error) {
 	if private, ok := key.secret().(*rsa.PrivateKey); ok {
 		s.signatureBytes = base64.RawURLEncoding.EncodedLen(private.Size())
 	}
-	for _, aud := range []Audience{AudienceMedia, AudienceAPI, AudienceRefresh} {
+	for _, aud := range []Audience{AudienceMedia, AudienceAPI, AudienceRefresh, AudienceService} {
 		header, err := json.Marshal(struct {
 			Algorithm Algorithm `json:"alg"`
 			KID       string    `json:"kid"`

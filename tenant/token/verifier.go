@@ -104,6 +104,9 @@ func (u Unverified) KID() string { return u.header.KID }
 // Algorithm is what the token claims to be signed with. It is one of ours; whether it is the key's, Verify decides.
 func (u Unverified) Algorithm() Algorithm { return u.header.Algorithm }
 
+// Audience is whom the token claims to be for.
+func (u Unverified) Audience() Audience { return u.claims.Audience }
+
 // TenantID is the tenant that the token claims to belong to. It is not empty, and may be anything else.
 func (u Unverified) TenantID() string { return u.claims.TenantID }
 
