@@ -95,6 +95,36 @@ func (g *Gateway) updateTenant(c *call) (answer, error) {
 	return ok(viewOf(t)), err
 }
 
+func (g *Gateway) suspendTenant(c *call) (answer, error) {
+	id, err := c.pathTenant()
+	if err != nil {
+		return answer{}, err
+	}
+	request, err := decodeOptional[tenant.Suspension](c)
+	if err != nil {
+		return answer{}, err
+	}
+	t, err := g.Tenants.Suspend(c.Context(), id, request, c.actor())
+	return ok(viewOf(t)), err
+}
+
+func (g *Gateway) resumeTenant(c *call) (answer, error) {
+	id, err := c.pathTenant()
+	if err != nil {
+		return answer{}, err
+	}
+	t, err := g.Tenants.Resume(c.Context(), id, c.actor())
+	return ok(viewOf(t)), err
+}
+
+func (g *Gateway) deleteTenant(c *call) (answer, error) {
+	id, err := c.pathTenant()
+	if err != nil {
+		return answer{}, err
+	}
+	return noContent(), g.Tenants.Delete(c.Context(), id, c.actor())
+}
+
 // jwksLifetime is for how long a verifier may keep the keys: a new key is published at least this long before it signs.
 var jwksLifetime = "public, max-age=" + strconv.Itoa(int(tenant.KeySetLifetime.Seconds()))
 

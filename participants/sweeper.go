@@ -63,6 +63,9 @@ func (w *Sweeper) Sweep(ctx context.Context) (rooms.Swept, error) {
 	if failed == nil && err == nil {
 		_, err = w.Tenants.Sweep(ctx)
 	}
+	if err == nil {
+		err = w.Participants.purge(ctx)
+	}
 	return swept, errors.Join(failed, err)
 }
 

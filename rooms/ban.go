@@ -103,7 +103,8 @@ func (s *Service) LiftBan(ctx context.Context, t tenant.ID, ref Ref, user string
 				case err != nil:
 					return false, err
 				case user == "":
-					return tx.DeleteUnder(Bans.Name, Path(t, room.ID)+"/", deleteStep), nil
+					_, more := tx.DeleteUnder(Bans.Name, Path(t, room.ID)+"/", deleteStep)
+					return more, nil
 				case BannedUntil(tx, t, room.ID, user).IsZero():
 					return false, nil
 				}

@@ -48,8 +48,10 @@ func deleteSome(tx *store.Tx, t tenant.ID, id ID) (more bool) {
 	if !ok {
 		return false // somebody else was faster
 	}
+	left := deleteStep
 	for _, table := range []string{SeatsTable, PresenceTable, Bans.Name} {
-		if tx.DeleteUnder(table, Path(t, id), deleteStep) {
+		deleted, more := tx.DeleteUnder(table, Path(t, id), left)
+		if left -= deleted; more || left == 0 {
 			return true
 		}
 	}

@@ -88,7 +88,7 @@ type outcome struct {
 // Create makes a room.
 func (s *Service) Create(ctx context.Context, t tenant.ID, n NewRoom, attempt tenant.Attempt) (Created, error) {
 	return store.Commit(ctx, s.log, store.Change[Created]{
-		Aggregates: func(*store.Snapshot) []store.Key { return append(attempt.Aggregates(t), Counts.Key(string(t))) },
+		Aggregates: func(*store.Snapshot) []store.Key { return append(attempt.Aggregates(t), creationKeys(t)...) },
 		Decide: func(tx *store.Tx) (Created, error) {
 			now := s.now()
 			memory, err := tenant.Recall[outcome](tx, t, attempt, now)
@@ -184,10 +184,16 @@ func EnterAggregates(snapshot *store.Snapshot, t tenant.ID, ref Ref) []store.Key
 	case ok && (room.Status != Ended || ref.ID != ""):
 		return []store.Key{Rooms.Key(Path(t, room.ID))}
 	case ref.ID != "":
-		return []store.Key{Counts.Key(string(t)), Rooms.Key(Path(t, ref.ID))}
+		return append(creationKeys(t), Rooms.Key(Path(t, ref.ID)))
 	default:
-		return []store.Key{Counts.Key(string(t))}
+		return creationKeys(t)
 	}
+}
+
+// creationKeys guard the making of a room: the tenant's count, for its limit and its names, and the tenant itself, so
+// that no room is made of one that was deleted meanwhile.
+func creationKeys(t tenant.ID) []store.Key {
+	return []store.Key{Counts.Key(string(t)), tenant.Aggregate(t)}
 }
 
 // Get finds a room.

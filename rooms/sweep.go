@@ -53,7 +53,7 @@ func (s *Service) due(snapshot *store.Snapshot, now time.Time) (outlived, forget
 		for row := range Rooms.Scan(snapshot, string(owner.ID)+"/", "") {
 			at := place{owner.ID, row.Value.ID}
 			switch {
-			case Outlived(row.Value, settings, now):
+			case ends(owner, row.Value, now):
 				outlived = append(outlived, at)
 			case Forgettable(row.Value, settings, now):
 				forgettable = append(forgettable, at)
@@ -61,6 +61,11 @@ func (s *Service) due(snapshot *store.Snapshot, now time.Time) (outlived, forget
 		}
 	}
 	return outlived, forgettable
+}
+
+// ends says whether a room shall end: it has outlived itself, or its tenant was suspended with its rooms.
+func ends(owner tenant.Tenant, room Room, now time.Time) bool {
+	return Outlived(room, owner.Settings, now) || (room.Status != Ended && owner.EndRooms)
 }
 
 // errStays says that a room is no longer as the sweep saw it.
@@ -73,7 +78,7 @@ func (s *Service) endOutlived(ctx context.Context, t tenant.ID, id ID) (ended bo
 			return room, err
 		}
 		now := s.now()
-		if !Outlived(room, owner.Settings, now) {
+		if !ends(owner, room, now) {
 			return room, errStays
 		}
 		return End(room, now), nil

@@ -49,8 +49,8 @@ func (tx *Tx) Memo(key string, build func(*Snapshot) any) any {
 }
 
 // DeleteUnder removes up to limit records of the named table whose path begins with prefix, whoever owns the table, and
-// says whether more are left.
-func (tx *Tx) DeleteUnder(table, prefix string, limit int) (more bool) {
+// says how many it has, and whether more are left.
+func (tx *Tx) DeleteUnder(table, prefix string, limit int) (deleted int, more bool) {
 	var paths []string
 	for path := range tx.scan(table, prefix, "") {
 		if len(paths) == limit {
@@ -62,7 +62,7 @@ func (tx *Tx) DeleteUnder(table, prefix string, limit int) (more bool) {
 	for _, path := range paths {
 		tx.put(tx.tables[table], path, nil)
 	}
-	return more
+	return len(paths), more
 }
 
 func (tx *Tx) get(table, path string) (any, bool) {

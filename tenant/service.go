@@ -119,7 +119,7 @@ func (s *Service) List(after ID, pin int64, limit int) (list []Tenant, more bool
 	b, baseline := baselineOf(snapshot)
 	list = []Tenant{}
 	for row := range tenants.Scan(snapshot, "", string(after)) {
-		if row.Created > pin {
+		if row.Created > pin || row.Value.record.Status == statusDeleting {
 			continue
 		}
 		if len(list) == limit {

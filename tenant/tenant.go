@@ -14,10 +14,11 @@ import (
 // Status says whether a tenant is served.
 type Status string
 
-// A suspended tenant's credentials are refused; its data stays.
+// A suspended tenant's credentials are refused; its data stays. One that is being deleted exists for nobody.
 const (
 	StatusActive    Status = "active"
 	StatusSuspended Status = "suspended"
+	statusDeleting  Status = "deleting"
 )
 
 // Tenant is a customer of the company that runs Usher. A value that was read is complete and must not be changed.
@@ -37,8 +38,9 @@ type stored struct {
 	Name      string     `json:"name"`
 	Status    Status     `json:"status"`
 	CreatedAt usher.Time `json:"created_at"`
-	Overrides Overrides  `json:"config"`         // the settings that the tenant has set itself
-	Version   int64      `json:"config_version"` // of the settings: 1 at creation, one more with each change
+	Overrides Overrides  `json:"config"`             // the settings that the tenant has set itself
+	Version   int64      `json:"config_version"`     // of the settings: 1 at creation, one more with each change
+	EndRooms  bool       `json:"end_rooms,omitzero"` // of a suspended tenant: the sweep ends its rooms
 }
 
 // entry is a tenant as the index holds it: its record, and what followed from it the last time that it was read.
@@ -107,7 +109,7 @@ func Aggregate(id ID) store.Key { return tenants.Key(string(id)) }
 // Find finds a tenant on a given state.
 func Find(r store.Reader, id ID) (Tenant, error) {
 	row, ok := tenants.Get(r, string(id))
-	if !ok {
+	if !ok || row.Value.record.Status == statusDeleting {
 		return Tenant{}, usher.Errorf(usher.CodeTenantNotFound, "There is no tenant of this id.")
 	}
 	t, err := row.Value.on(baselineOf(r))
@@ -122,6 +124,9 @@ func All(r store.Reader, after ID) iter.Seq[Tenant] {
 	b, revision := baselineOf(r)
 	return func(yield func(Tenant) bool) {
 		for row := range tenants.Scan(r, "", string(after)) {
+			if row.Value.record.Status == statusDeleting {
+				continue
+			}
 			if t, err := row.Value.on(b, revision); err == nil && !yield(t) {
 				return
 			}
