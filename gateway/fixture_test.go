@@ -32,11 +32,15 @@ import (
 // etcd is one real embedded server for all tests of the package; each test has its own prefix in it.
 var etcd *store.Log
 
+// etcdDir is where its files are.
+var etcdDir string
+
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "usher-gateway-test")
 	if err != nil {
 		panic(err)
 	}
+	etcdDir = dir
 	etcd, err = store.Embed(context.Background(), store.EmbedOptions{Dir: dir, Logger: quiet()})
 	if err != nil {
 		panic(err)
@@ -70,6 +74,7 @@ type house struct {
 	clock   *clock
 	tenant  string
 	key     string // of the tenant
+	logger  *slog.Logger
 	prefix  string
 	sweeper *participants.Sweeper // of this gateway; it runs only when a test says so
 	master  string                // path of the master key file
@@ -87,7 +92,7 @@ func open(t testing.TB, config string) *house {
 // openWithOps is open for a log that takes only so many operations in one transaction.
 func openWithOps(t testing.TB, config string, ops int) *house {
 	t.Helper()
-	h := &house{ops: ops, t: t, client: &http.Client{Transport: openapitest.Transport(t, http.DefaultTransport)}, clock: &clock{start: time.Now()}, prefix: fmt.Sprintf("/test-%d/", prefixes.Add(1)), master: filepath.Join(t.TempDir(), "master")}
+	h := &house{ops: ops, logger: quiet(), t: t, client: &http.Client{Transport: openapitest.Transport(t, http.DefaultTransport)}, clock: &clock{start: time.Now()}, prefix: fmt.Sprintf("/test-%d/", prefixes.Add(1)), master: filepath.Join(t.TempDir(), "master")}
 	if err := token.CreateMasterKeyFile(h.master); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +111,7 @@ func (h *house) second() *house {
 func (h *house) start() string {
 	h.t.Helper()
 	tables := append(append(tenant.Definitions(), rooms.Definitions()...), participants.Definitions()...)
-	log, err := store.Open(etcd, store.Options{Prefix: h.prefix, MaxTxnOps: h.ops, Logger: quiet()}, tables...)
+	log, err := store.Open(etcd, store.Options{Prefix: h.prefix, MaxTxnOps: h.ops, Logger: h.logger}, tables...)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -122,10 +127,10 @@ func (h *house) start() string {
 	}
 	tenants := tenant.New(log, keys, "https://usher.example", h.clock.now)
 	live, seated := rooms.New(log, h.clock.now), participants.New(log, tenants, h.clock.now)
-	h.sweeper = &participants.Sweeper{Log: log, Tenants: tenants, Rooms: live, Participants: seated, Interval: 10 * time.Millisecond, Logger: quiet()}
+	h.sweeper = &participants.Sweeper{Log: log, Tenants: tenants, Rooms: live, Participants: seated, Interval: 10 * time.Millisecond, Logger: h.logger}
 	server := httptest.NewServer(gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seated,
-		OperatorKey: tenant.OperatorKey(operatorKey), Logger: quiet(), RequestTimeout: time.Minute, Now: h.clock.now,
+		OperatorKey: tenant.OperatorKey(operatorKey), Logger: h.logger, RequestTimeout: time.Minute, Now: h.clock.now,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}))
 	h.t.Cleanup(server.Close)
