@@ -42,6 +42,8 @@ func command() *cobra.Command {
 	o.flags(root.Flags())
 	child := &cobra.Command{Use: "serve", Short: "Start the gateway", Args: cobra.NoArgs, RunE: serve}
 	o.flags(child.Flags())
+	root.SetOut(os.Stdout) // cobra prints to stderr otherwise
+	root.AddCommand(manageCommands()...)
 	root.AddCommand(child, reencryptCommand(), &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(c *cobra.Command, _ []string) {
 		c.Println(version())
 	}})

@@ -51,10 +51,11 @@ var (
 )
 
 // start runs usher on a data directory until it serves and, on a first start, until it has printed its key.
-func start(t *testing.T, dir string, first bool) *process {
+func start(t *testing.T, dir string, first bool, more ...string) *process {
 	t.Helper()
 	p := &process{t: t, stderr: &bytes.Buffer{}}
 	p.cmd = exec.Command(binary, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
+	p.cmd.Args = append(p.cmd.Args, more...)
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
