@@ -332,9 +332,22 @@ func TestAnotherTenantsThingsDoNotExist(t *testing.T) {
 		{"PATCH", "/api/v1/tenants/" + h.tenant, "/api/v1/tenants/" + noTenant},
 		{"GET", "/api/v1/tenants/" + h.tenant + "/config", "/api/v1/tenants/" + noTenant + "/config"},
 		{"PATCH", "/api/v1/tenants/" + h.tenant + "/config", "/api/v1/tenants/" + noTenant + "/config"},
+		{"GET", "/api/v1/tenants/" + h.tenant + "/config/versions", "/api/v1/tenants/" + noTenant + "/config/versions"},
+		{"GET", "/api/v1/tenants/" + h.tenant + "/config/versions/1", "/api/v1/tenants/" + noTenant + "/config/versions/1"},
+		{"POST", "/api/v1/tenants/" + h.tenant + "/config/rollback", "/api/v1/tenants/" + noTenant + "/config/rollback"},
+		{"GET", "/api/v1/tenants/" + h.tenant + "/audit", "/api/v1/tenants/" + noTenant + "/audit"},
+		{"GET", "/api/v1/tenants/" + h.tenant + "/keys", "/api/v1/tenants/" + noTenant + "/keys"},
+		{"POST", "/api/v1/tenants/" + h.tenant + "/keys", "/api/v1/tenants/" + noTenant + "/keys"},
+		{"POST", "/api/v1/tenants/" + h.tenant + "/rotate-key", "/api/v1/tenants/" + noTenant + "/rotate-key"},
+		{"GET", "/api/v1/tenants/" + h.tenant + "/signing-keys", "/api/v1/tenants/" + noTenant + "/signing-keys"},
+		{"POST", "/api/v1/tenants/" + h.tenant + "/signing-keys/rotate", "/api/v1/tenants/" + noTenant + "/signing-keys/rotate"},
 	} {
 		var body any
 		switch {
+		case strings.HasSuffix(c.theirs, "/rollback"):
+			body = object{"version": 1}
+		case strings.HasSuffix(c.theirs, "/keys") && c.method == "POST":
+			body = object{"name": "k", "scopes": []string{"rooms:read"}}
 		case strings.HasSuffix(c.theirs, "/bulk-remove"):
 			body = object{"external_user_ids": []string{"u"}}
 		case strings.HasSuffix(c.theirs, "/bulk"):
