@@ -13,11 +13,7 @@ type banList struct {
 	NextPageToken string      `json:"next_page_token,omitzero"`
 }
 
-func (g *Gateway) listBans(c *call) (answer, error) {
-	ref, err := c.room()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) listBans(c *call, ref rooms.Ref) (answer, error) {
 	page, err := pageOf(c.URL.Query())
 	if err != nil {
 		return answer{}, err
@@ -33,11 +29,7 @@ func (g *Gateway) listBans(c *call) (answer, error) {
 	return ok(list), nil
 }
 
-func (g *Gateway) liftBans(c *call) (answer, error) {
-	ref, err := c.room()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) liftBans(c *call, ref rooms.Ref) (answer, error) {
 	return noContent(), g.Rooms.LiftBan(c.Context(), c.caller.tenant.ID, ref, c.URL.Query().Get("external_user_id"))
 }
 

@@ -10,22 +10,14 @@ import (
 	"usher/tenant"
 )
 
-func (g *Gateway) getSettings(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) getSettings(_ *call, id tenant.ID) (answer, error) {
 	t, err := g.Tenants.Get(id)
 	return settingsOf(t), err
 }
 
 func settingsOf(t tenant.Tenant) answer { return ok(jsontext.Value(t.Document)).with("ETag", t.ETag) }
 
-func (g *Gateway) patchSettings(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) patchSettings(c *call, id tenant.ID) (answer, error) {
 	dry, err := boolOf(c.URL.Query(), "dry_run")
 	if err != nil {
 		return answer{}, err
@@ -62,11 +54,7 @@ type versionList struct {
 	Versions []tenant.Version `json:"versions"`
 }
 
-func (g *Gateway) listVersions(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) listVersions(_ *call, id tenant.ID) (answer, error) {
 	versions, err := g.Tenants.Versions(id)
 	return ok(versionList{Versions: versions}), err
 }
@@ -83,11 +71,7 @@ type comparison struct {
 	Diff []tenant.Difference `json:"diff"`
 }
 
-func (g *Gateway) getVersion(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) getVersion(c *call, id tenant.ID) (answer, error) {
 	segment, err := c.segment("version")
 	if err != nil {
 		return answer{}, err
@@ -135,11 +119,7 @@ func (r *rollback) Validate() []usher.FieldError {
 	return nil
 }
 
-func (g *Gateway) rollbackSettings(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) rollbackSettings(c *call, id tenant.ID) (answer, error) {
 	request, err := decode[rollback](c)
 	if err != nil {
 		return answer{}, err
@@ -195,12 +175,8 @@ type auditList struct {
 	NextPageToken string              `json:"next_page_token,omitzero"`
 }
 
-func (g *Gateway) listAudit(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err == nil {
-		_, err = g.Tenants.Get(id)
-	}
-	if err != nil {
+func (g *Gateway) listAudit(c *call, id tenant.ID) (answer, error) {
+	if _, err := g.Tenants.Get(id); err != nil {
 		return answer{}, err
 	}
 	return g.audit(c, id)

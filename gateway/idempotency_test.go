@@ -141,7 +141,7 @@ func TestTenRepeatsAtOnceMakeOne(t *testing.T) {
 func TestABulkThatWasCutOffGoesOn(t *testing.T) {
 	t.Parallel()
 	const many = 300
-	h := openWithOps(t, `{"max_participants_per_room":1000}`, 30) // two participants a transaction
+	h := openWithOps(t, `{"max_participants_per_room":1000}`, 29) // one participant a transaction
 	other := h.second()
 	h.add("r", object{"display_name": "first"})
 	items := make([]object, many)

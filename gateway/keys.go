@@ -18,11 +18,7 @@ func createdKeyOf(key tenant.APIKey, secret tenant.Secret) answer {
 	return answer{status: 201, body: createdKey{Key: key.View(usher.Time{}), APIKey: secret.Reveal()}}
 }
 
-func (g *Gateway) createKey(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) createKey(c *call, id tenant.ID) (answer, error) {
 	request, err := decode[tenant.NewKey](c)
 	if err != nil {
 		return answer{}, err
@@ -31,11 +27,7 @@ func (g *Gateway) createKey(c *call) (answer, error) {
 	return createdKeyOf(key, secret), err
 }
 
-func (g *Gateway) listKeys(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) listKeys(_ *call, id tenant.ID) (answer, error) {
 	keys, err := g.Tenants.Keys(id)
 	return ok(keyList{Keys: keys}), err
 }
@@ -53,11 +45,7 @@ func (c *call) pathKey() (tenant.KeyID, error) {
 	return id, nil
 }
 
-func (g *Gateway) revokeKey(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) revokeKey(c *call, id tenant.ID) (answer, error) {
 	key, err := c.pathKey()
 	if err != nil {
 		return answer{}, err
@@ -65,11 +53,7 @@ func (g *Gateway) revokeKey(c *call) (answer, error) {
 	return noContent(), g.Tenants.RevokeKey(c.Context(), id, key, c.actor())
 }
 
-func (g *Gateway) rotateKey(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) rotateKey(c *call, id tenant.ID) (answer, error) {
 	old, err := c.pathKey()
 	if err != nil {
 		return answer{}, err
@@ -82,11 +66,7 @@ func (g *Gateway) rotateKey(c *call) (answer, error) {
 	return createdKeyOf(key, secret), err
 }
 
-func (g *Gateway) rotateMainKey(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) rotateMainKey(c *call, id tenant.ID) (answer, error) {
 	request, err := decodeOptional[tenant.Rotation](c)
 	if err != nil {
 		return answer{}, err

@@ -32,11 +32,7 @@ type addedParticipant struct {
 
 const tokenType = "Bearer"
 
-func (g *Gateway) addParticipant(c *call) (answer, error) {
-	ref, err := c.room()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) addParticipant(c *call, ref rooms.Ref) (answer, error) {
 	request, err := decode[participants.NewParticipant](c)
 	if err != nil {
 		return answer{}, err
@@ -58,11 +54,7 @@ func (g *Gateway) addParticipant(c *call) (answer, error) {
 	}}.orReplayed(added.Replayed), nil
 }
 
-func (g *Gateway) listParticipants(c *call) (answer, error) {
-	ref, err := c.room()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) listParticipants(c *call, ref rooms.Ref) (answer, error) {
 	query := c.URL.Query()
 	page, err := pageOf(query)
 	if err != nil {
@@ -103,52 +95,25 @@ func joinParticipants(p participants.Page) jsontext.Value {
 	return list.Bytes()
 }
 
-func (g *Gateway) removeParticipant(c *call) (answer, error) {
+func (g *Gateway) removeParticipant(c *call, ref rooms.Ref, id participants.ID) (answer, error) {
 	ban, err := banOf(c.URL.Query().Get("ban_seconds"))
 	if err != nil {
 		return answer{}, err
 	}
-	return c.withSeat(func(ref rooms.Ref, id participants.ID) error {
-		return g.Participants.Remove(c.Context(), c.caller.tenant.ID, ref, id, ban)
-	})
+	return noContent(), g.Participants.Remove(c.Context(), c.caller.tenant.ID, ref, id, ban)
 }
 
-func (g *Gateway) getParticipant(c *call) (answer, error) {
-	ref, err := c.room()
-	if err != nil {
-		return answer{}, err
-	}
-	id, err := c.participant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) getParticipant(c *call, ref rooms.Ref, id participants.ID) (answer, error) {
 	found, err := g.Participants.Get(c.caller.tenant.ID, ref, id)
 	return ok(jsontext.Value(found)), err
 }
 
-func (g *Gateway) leave(c *call) (answer, error) {
-	return c.withSeat(func(ref rooms.Ref, id participants.ID) error {
-		return g.Participants.Leave(c.Context(), c.caller.tenant.ID, ref, id)
-	})
+func (g *Gateway) leave(c *call, ref rooms.Ref, id participants.ID) (answer, error) {
+	return noContent(), g.Participants.Leave(c.Context(), c.caller.tenant.ID, ref, id)
 }
 
-func (g *Gateway) heartbeat(c *call) (answer, error) {
-	return c.withSeat(func(ref rooms.Ref, id participants.ID) error {
-		return g.Participants.Heartbeat(c.caller.tenant.ID, ref, id)
-	})
-}
-
-// withSeat does what has no content for an answer with the participant of the path.
-func (c *call) withSeat(do func(rooms.Ref, participants.ID) error) (answer, error) {
-	ref, err := c.room()
-	if err != nil {
-		return answer{}, err
-	}
-	id, err := c.participant()
-	if err != nil {
-		return answer{}, err
-	}
-	return noContent(), do(ref, id)
+func (g *Gateway) heartbeat(c *call, ref rooms.Ref, id participants.ID) (answer, error) {
+	return noContent(), g.Participants.Heartbeat(c.caller.tenant.ID, ref, id)
 }
 
 // seatTokens is the answer to a refresh.
@@ -166,15 +131,7 @@ func tokensOf(t tenant.Tokens) seatTokens {
 	}
 }
 
-func (g *Gateway) refreshTokens(c *call) (answer, error) {
-	ref, err := c.room()
-	if err != nil {
-		return answer{}, err
-	}
-	id, err := c.participant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) refreshTokens(c *call, ref rooms.Ref, id participants.ID) (answer, error) {
 	tokens, err := g.Participants.Refresh(c.caller.tenant.ID, ref, id)
 	if err != nil {
 		return answer{}, err

@@ -7,6 +7,7 @@ import (
 
 	"usher"
 	"usher/participants"
+	"usher/rooms"
 )
 
 // bulkRequest is a bulk add. Each item is read by itself, so that one bad item fails alone.
@@ -54,11 +55,7 @@ type bulkFailure struct {
 	Errors  []usher.FieldError `json:"errors,omitempty"`
 }
 
-func (g *Gateway) addParticipants(c *call) (answer, error) {
-	ref, err := c.room()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) addParticipants(c *call, ref rooms.Ref) (answer, error) {
 	atomic, err := boolOf(c.URL.Query(), "atomic")
 	if err != nil {
 		return answer{}, err
@@ -138,11 +135,7 @@ type removedItem struct {
 	Errors         []usher.FieldError `json:"errors,omitempty"`
 }
 
-func (g *Gateway) removeParticipants(c *call) (answer, error) {
-	ref, err := c.room()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) removeParticipants(c *call, ref rooms.Ref) (answer, error) {
 	request, err := decode[bulkRemoval](c)
 	if err != nil {
 		return answer{}, err

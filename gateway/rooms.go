@@ -1,11 +1,8 @@
 package gateway
 
 import (
-	"context"
-
 	"usher"
 	"usher/rooms"
-	"usher/tenant"
 )
 
 func (g *Gateway) createRoom(c *call) (answer, error) {
@@ -52,52 +49,46 @@ func (g *Gateway) listRooms(c *call) (answer, error) {
 	return ok(list), nil
 }
 
-func (g *Gateway) getRoom(c *call) (answer, error) {
-	return g.withRoom(c, func(_ context.Context, t tenant.ID, ref rooms.Ref) (rooms.Room, error) { return g.Rooms.Get(t, ref) })
+func (g *Gateway) getRoom(c *call, ref rooms.Ref) (answer, error) {
+	return answerRoom(g.Rooms.Get(c.caller.tenant.ID, ref))
 }
 
-func (g *Gateway) updateRoom(c *call) (answer, error) {
+func (g *Gateway) updateRoom(c *call, ref rooms.Ref) (answer, error) {
 	update, err := decode[rooms.Update](c, mergePatch)
 	if err != nil {
 		return answer{}, err
 	}
-	return g.withRoom(c, func(ctx context.Context, t tenant.ID, ref rooms.Ref) (rooms.Room, error) {
-		return g.Rooms.Update(ctx, t, ref, update, c.ifMatch())
-	})
+	return answerRoom(g.Rooms.Update(c.Context(), c.caller.tenant.ID, ref, update, c.ifMatch()))
 }
 
-func (g *Gateway) lockRoom(c *call) (answer, error)   { return g.setLocked(c, true) }
-func (g *Gateway) unlockRoom(c *call) (answer, error) { return g.setLocked(c, false) }
-
-func (g *Gateway) setLocked(c *call, locked bool) (answer, error) {
-	return g.withRoom(c, func(ctx context.Context, t tenant.ID, ref rooms.Ref) (rooms.Room, error) {
-		return g.Rooms.Lock(ctx, t, ref, locked)
-	})
+func (g *Gateway) lockRoom(c *call, ref rooms.Ref) (answer, error) {
+	return answerRoom(g.Rooms.Lock(c.Context(), c.caller.tenant.ID, ref, true))
 }
 
-func (g *Gateway) endRoom(c *call) (answer, error) { return g.withRoom(c, g.Rooms.End) }
-func (g *Gateway) startRecording(c *call) (answer, error) {
-	return g.withRoom(c, g.Rooms.StartRecording)
+func (g *Gateway) unlockRoom(c *call, ref rooms.Ref) (answer, error) {
+	return answerRoom(g.Rooms.Lock(c.Context(), c.caller.tenant.ID, ref, false))
 }
-func (g *Gateway) stopRecording(c *call) (answer, error) { return g.withRoom(c, g.Rooms.StopRecording) }
 
-// withRoom answers the room of the path as do leaves it.
-func (g *Gateway) withRoom(c *call, do func(context.Context, tenant.ID, rooms.Ref) (rooms.Room, error)) (answer, error) {
-	ref, err := c.room()
-	if err != nil {
-		return answer{}, err
-	}
-	room, err := do(c.Context(), c.caller.tenant.ID, ref)
+func (g *Gateway) endRoom(c *call, ref rooms.Ref) (answer, error) {
+	return answerRoom(g.Rooms.End(c.Context(), c.caller.tenant.ID, ref))
+}
+
+func (g *Gateway) startRecording(c *call, ref rooms.Ref) (answer, error) {
+	return answerRoom(g.Rooms.StartRecording(c.Context(), c.caller.tenant.ID, ref))
+}
+
+func (g *Gateway) stopRecording(c *call, ref rooms.Ref) (answer, error) {
+	return answerRoom(g.Rooms.StopRecording(c.Context(), c.caller.tenant.ID, ref))
+}
+
+// answerRoom is the room as a call has left it.
+func answerRoom(room rooms.Room, err error) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
 	return ok(room).with("ETag", room.ETag()), nil
 }
 
-func (g *Gateway) deleteRoom(c *call) (answer, error) {
-	ref, err := c.room()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) deleteRoom(c *call, ref rooms.Ref) (answer, error) {
 	return noContent(), g.Rooms.Delete(c.Context(), c.caller.tenant.ID, ref)
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/gorilla/mux"
 
 	"usher"
+	"usher/participants"
+	"usher/rooms"
 	"usher/tenant"
 )
 
@@ -31,55 +33,55 @@ func (g *Gateway) routes() []route {
 		remove = http.MethodDelete
 	)
 	return []route{
-		{post, room + "/participants", byKey(tenant.ParticipantsWrite), g.addParticipant},
-		{get, room + "/participants", byKey(tenant.ParticipantsRead).orSeat(""), g.listParticipants},
-		{post, room + "/participants/bulk", byKey(tenant.ParticipantsWrite), g.addParticipants},
-		{post, room + "/participants/bulk-remove", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), g.removeParticipants},
-		{get, room + "/participants/{pid}", byKey(tenant.ParticipantsRead).orSeat(""), g.getParticipant},
-		{remove, room + "/participants/{pid}", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), g.removeParticipant},
-		{post, room + "/participants/{pid}/token", byKey(tenant.ParticipantsWrite).orOwnSeat().orRefreshToken(), g.refreshTokens},
-		{post, room + "/participants/{pid}/leave", byKey(tenant.ParticipantsWrite).orOwnSeat(), g.leave},
-		{post, room + "/participants/{pid}/heartbeat", byKey(tenant.ParticipantsWrite).orOwnSeat(), g.heartbeat},
-		{get, room + "/bans", byKey(tenant.ParticipantsRead).orSeat(tenant.GrantModerate), g.listBans},
-		{remove, room + "/bans", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), g.liftBans},
+		{post, room + "/participants", byKey(tenant.ParticipantsWrite), inRoom(g.addParticipant)},
+		{get, room + "/participants", byKey(tenant.ParticipantsRead).orSeat(""), inRoom(g.listParticipants)},
+		{post, room + "/participants/bulk", byKey(tenant.ParticipantsWrite), inRoom(g.addParticipants)},
+		{post, room + "/participants/bulk-remove", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), inRoom(g.removeParticipants)},
+		{get, room + "/participants/{pid}", byKey(tenant.ParticipantsRead).orSeat(""), inSeat(g.getParticipant)},
+		{remove, room + "/participants/{pid}", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), inSeat(g.removeParticipant)},
+		{post, room + "/participants/{pid}/token", byKey(tenant.ParticipantsWrite).orOwnSeat().orRefreshToken(), inSeat(g.refreshTokens)},
+		{post, room + "/participants/{pid}/leave", byKey(tenant.ParticipantsWrite).orOwnSeat(), inSeat(g.leave)},
+		{post, room + "/participants/{pid}/heartbeat", byKey(tenant.ParticipantsWrite).orOwnSeat(), inSeat(g.heartbeat)},
+		{get, room + "/bans", byKey(tenant.ParticipantsRead).orSeat(tenant.GrantModerate), inRoom(g.listBans)},
+		{remove, room + "/bans", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), inRoom(g.liftBans)},
 
 		{post, "/api/v1/rooms", byKey(tenant.RoomsWrite), g.createRoom},
 		{get, "/api/v1/rooms", byKey(tenant.RoomsRead), g.listRooms},
-		{get, room, byKey(tenant.RoomsRead).orSeat(""), g.getRoom},
-		{patch, room, byKey(tenant.RoomsWrite), g.updateRoom},
-		{remove, room, byKey(tenant.RoomsWrite), g.deleteRoom},
-		{post, room + "/end", byKey(tenant.RoomsWrite).orSeat(tenant.GrantModerate), g.endRoom},
-		{post, room + "/lock", byKey(tenant.RoomsWrite).orSeat(tenant.GrantModerate), g.lockRoom},
-		{post, room + "/unlock", byKey(tenant.RoomsWrite).orSeat(tenant.GrantModerate), g.unlockRoom},
-		{post, room + "/recordings/start", byKey(tenant.RoomsWrite).orSeat(tenant.GrantRecord), g.startRecording},
-		{post, room + "/recordings/stop", byKey(tenant.RoomsWrite).orSeat(tenant.GrantRecord), g.stopRecording},
+		{get, room, byKey(tenant.RoomsRead).orSeat(""), inRoom(g.getRoom)},
+		{patch, room, byKey(tenant.RoomsWrite), inRoom(g.updateRoom)},
+		{remove, room, byKey(tenant.RoomsWrite), inRoom(g.deleteRoom)},
+		{post, room + "/end", byKey(tenant.RoomsWrite).orSeat(tenant.GrantModerate), inRoom(g.endRoom)},
+		{post, room + "/lock", byKey(tenant.RoomsWrite).orSeat(tenant.GrantModerate), inRoom(g.lockRoom)},
+		{post, room + "/unlock", byKey(tenant.RoomsWrite).orSeat(tenant.GrantModerate), inRoom(g.unlockRoom)},
+		{post, room + "/recordings/start", byKey(tenant.RoomsWrite).orSeat(tenant.GrantRecord), inRoom(g.startRecording)},
+		{post, room + "/recordings/stop", byKey(tenant.RoomsWrite).orSeat(tenant.GrantRecord), inRoom(g.stopRecording)},
 
 		{post, "/api/v1/auth/token", byAnyKey(), g.exchangeKey},
 		{post, "/api/v1/tokens/introspect", byKey(tenant.ParticipantsRead), g.introspect},
 
 		{post, "/api/v1/tenants", byOperator(), g.createTenant},
 		{get, "/api/v1/tenants", byOperator(), g.listTenants},
-		{get, owner, ofTenant(tenant.TenantRead), g.getTenant},
-		{patch, owner, ofTenant(tenant.TenantWrite), g.updateTenant},
-		{remove, owner, byOperator(), g.deleteTenant},
-		{post, owner + "/suspend", byOperator(), g.suspendTenant},
-		{post, owner + "/resume", byOperator(), g.resumeTenant},
-		{get, owner + "/config", ofTenant(tenant.TenantRead), g.getSettings},
-		{patch, owner + "/config", ofTenant(tenant.TenantWrite), g.patchSettings},
-		{get, owner + "/config/versions", ofTenant(tenant.TenantRead), g.listVersions},
-		{get, owner + "/config/versions/{version}", ofTenant(tenant.TenantRead), g.getVersion},
-		{post, owner + "/config/rollback", ofTenant(tenant.TenantWrite), g.rollbackSettings},
-		{post, owner + "/keys", ofTenant(tenant.TenantWrite), g.createKey},
-		{get, owner + "/keys", ofTenant(tenant.TenantRead), g.listKeys},
-		{remove, owner + "/keys/{key_id}", ofTenant(tenant.TenantWrite), g.revokeKey},
-		{post, owner + "/keys/{key_id}/rotate", ofTenant(tenant.TenantWrite), g.rotateKey},
-		{post, owner + "/rotate-key", ofTenant(tenant.TenantWrite), g.rotateMainKey},
-		{post, owner + "/signing-keys/rotate", ofTenant(tenant.TenantWrite), g.rotateSigningKey},
-		{get, owner + "/signing-keys", ofTenant(tenant.TenantRead), g.listSigningKeys},
-		{remove, owner + "/signing-keys/{kid}", ofTenant(tenant.TenantWrite), g.deleteSigningKey},
-		{get, owner + "/audit", ofTenant(tenant.TenantRead), g.listAudit},
-		{get, owner + "/.well-known/jwks.json", byAnybody(), g.getJWKS},
-		{get, owner + "/.well-known/openid-configuration", byAnybody(), g.getDiscovery},
+		{get, owner, ofTenant(tenant.TenantRead), inTenant(g.getTenant)},
+		{patch, owner, ofTenant(tenant.TenantWrite), inTenant(g.updateTenant)},
+		{remove, owner, byOperator(), inTenant(g.deleteTenant)},
+		{post, owner + "/suspend", byOperator(), inTenant(g.suspendTenant)},
+		{post, owner + "/resume", byOperator(), inTenant(g.resumeTenant)},
+		{get, owner + "/config", ofTenant(tenant.TenantRead), inTenant(g.getSettings)},
+		{patch, owner + "/config", ofTenant(tenant.TenantWrite), inTenant(g.patchSettings)},
+		{get, owner + "/config/versions", ofTenant(tenant.TenantRead), inTenant(g.listVersions)},
+		{get, owner + "/config/versions/{version}", ofTenant(tenant.TenantRead), inTenant(g.getVersion)},
+		{post, owner + "/config/rollback", ofTenant(tenant.TenantWrite), inTenant(g.rollbackSettings)},
+		{post, owner + "/keys", ofTenant(tenant.TenantWrite), inTenant(g.createKey)},
+		{get, owner + "/keys", ofTenant(tenant.TenantRead), inTenant(g.listKeys)},
+		{remove, owner + "/keys/{key_id}", ofTenant(tenant.TenantWrite), inTenant(g.revokeKey)},
+		{post, owner + "/keys/{key_id}/rotate", ofTenant(tenant.TenantWrite), inTenant(g.rotateKey)},
+		{post, owner + "/rotate-key", ofTenant(tenant.TenantWrite), inTenant(g.rotateMainKey)},
+		{post, owner + "/signing-keys/rotate", ofTenant(tenant.TenantWrite), inTenant(g.rotateSigningKey)},
+		{get, owner + "/signing-keys", ofTenant(tenant.TenantRead), inTenant(g.listSigningKeys)},
+		{remove, owner + "/signing-keys/{kid}", ofTenant(tenant.TenantWrite), inTenant(g.deleteSigningKey)},
+		{get, owner + "/audit", ofTenant(tenant.TenantRead), inTenant(g.listAudit)},
+		{get, owner + "/.well-known/jwks.json", byAnybody(), inTenant(g.getJWKS)},
+		{get, owner + "/.well-known/openid-configuration", byAnybody(), inTenant(g.getDiscovery)},
 
 		{get, "/api/v1/defaults", byOperator(), g.getBaseline},
 		{http.MethodPut, "/api/v1/defaults", byOperator(), g.putBaseline},
@@ -89,6 +91,39 @@ func (g *Gateway) routes() []route {
 		{get, "/openapi.yaml", byAnybody().atAnyTime(), getOpenAPI},
 		{get, "/docs", byAnybody().atAnyTime(), getReference},
 	}
+}
+
+// inTenant hands the tenant that the path names to a handler.
+func inTenant(handle func(*call, tenant.ID) (answer, error)) func(*call) (answer, error) {
+	return func(c *call) (answer, error) {
+		id, err := c.pathTenant()
+		if err != nil {
+			return answer{}, err
+		}
+		return handle(c, id)
+	}
+}
+
+// inRoom hands the room that the path refers to to a handler.
+func inRoom(handle func(*call, rooms.Ref) (answer, error)) func(*call) (answer, error) {
+	return func(c *call) (answer, error) {
+		ref, err := c.room()
+		if err != nil {
+			return answer{}, err
+		}
+		return handle(c, ref)
+	}
+}
+
+// inSeat hands the participant of the path, and its room, to a handler.
+func inSeat(handle func(*call, rooms.Ref, participants.ID) (answer, error)) func(*call) (answer, error) {
+	return inRoom(func(c *call, ref rooms.Ref) (answer, error) {
+		id, err := c.participant()
+		if err != nil {
+			return answer{}, err
+		}
+		return handle(c, ref, id)
+	})
 }
 
 // route builds the router from the table: one entry for each path, which knows its methods.

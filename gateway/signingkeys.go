@@ -32,11 +32,7 @@ func (g *Gateway) viewOfSigningKey(id tenant.ID, k tenant.SigningKey) signingKey
 	return v
 }
 
-func (g *Gateway) rotateSigningKey(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) rotateSigningKey(c *call, id tenant.ID) (answer, error) {
 	request, err := decodeOptional[tenant.KeyRotation](c)
 	if err != nil {
 		return answer{}, err
@@ -48,11 +44,7 @@ func (g *Gateway) rotateSigningKey(c *call) (answer, error) {
 	return answer{status: 201, body: g.viewOfSigningKey(id, key)}, nil
 }
 
-func (g *Gateway) listSigningKeys(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) listSigningKeys(_ *call, id tenant.ID) (answer, error) {
 	keys, err := g.Tenants.ListSigningKeys(id)
 	list := signingKeyList{SigningKeys: make([]signingKeyView, len(keys))}
 	for i, k := range keys {
@@ -61,11 +53,7 @@ func (g *Gateway) listSigningKeys(c *call) (answer, error) {
 	return ok(list), err
 }
 
-func (g *Gateway) deleteSigningKey(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) deleteSigningKey(c *call, id tenant.ID) (answer, error) {
 	kid, err := c.segment("kid")
 	if err != nil {
 		return answer{}, err

@@ -73,20 +73,12 @@ func (c *call) pathTenant() (tenant.ID, error) {
 	return id, nil
 }
 
-func (g *Gateway) getTenant(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) getTenant(_ *call, id tenant.ID) (answer, error) {
 	t, err := g.Tenants.Get(id)
 	return ok(viewOf(t)), err
 }
 
-func (g *Gateway) updateTenant(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) updateTenant(c *call, id tenant.ID) (answer, error) {
 	request, err := decode[tenant.Update](c, mergePatch)
 	if err != nil {
 		return answer{}, err
@@ -95,11 +87,7 @@ func (g *Gateway) updateTenant(c *call) (answer, error) {
 	return ok(viewOf(t)), err
 }
 
-func (g *Gateway) suspendTenant(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) suspendTenant(c *call, id tenant.ID) (answer, error) {
 	request, err := decodeOptional[tenant.Suspension](c)
 	if err != nil {
 		return answer{}, err
@@ -108,31 +96,19 @@ func (g *Gateway) suspendTenant(c *call) (answer, error) {
 	return ok(viewOf(t)), err
 }
 
-func (g *Gateway) resumeTenant(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) resumeTenant(c *call, id tenant.ID) (answer, error) {
 	t, err := g.Tenants.Resume(c.Context(), id, c.actor())
 	return ok(viewOf(t)), err
 }
 
-func (g *Gateway) deleteTenant(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) deleteTenant(c *call, id tenant.ID) (answer, error) {
 	return noContent(), g.Tenants.Delete(c.Context(), id, c.actor())
 }
 
 // jwksLifetime is for how long a verifier may keep the keys: a new key is published at least this long before it signs.
 var jwksLifetime = "public, max-age=" + strconv.Itoa(int(tenant.KeySetLifetime.Seconds()))
 
-func (g *Gateway) getJWKS(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) getJWKS(c *call, id tenant.ID) (answer, error) {
 	keys, err := g.Tenants.JWKS(id)
 	if err != nil {
 		return answer{}, err
@@ -148,11 +124,7 @@ type discovery struct {
 	Algorithms []string `json:"id_token_signing_alg_values_supported"`
 }
 
-func (g *Gateway) getDiscovery(c *call) (answer, error) {
-	id, err := c.pathTenant()
-	if err != nil {
-		return answer{}, err
-	}
+func (g *Gateway) getDiscovery(c *call, id tenant.ID) (answer, error) {
 	algorithms, err := g.Tenants.Algorithms(id)
 	if err != nil {
 		return answer{}, err

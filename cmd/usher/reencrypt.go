@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"usher/observability"
-	"usher/store"
 	"usher/tenant"
 )
 
@@ -49,16 +48,11 @@ func reencrypt(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, etcd.Close()) }()
-	log, err := store.Open(etcd, store.Options{Prefix: o.EtcdPrefix, MaxTxnOps: o.EtcdMaxTxnOps, Logger: logger}, tenant.Definitions()...)
+	log, err := openStore(ctx, o, etcd, logger)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	starting, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if err := log.WaitReady(starting); err != nil {
-		return err
-	}
 	tenants := tenant.New(log, secrets.masterKeys, o.IssuerURL, time.Now)
 	done, err := tenants.Reencrypt(ctx, func(done, of int) { fmt.Printf("\r%d of %d signing keys", done, of) })
 	if done > 0 {

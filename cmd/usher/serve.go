@@ -96,17 +96,11 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, etcd.Close()) }()
 
-	tables := append(append(tenant.Definitions(), rooms.Definitions()...), participants.Definitions()...)
-	log, err := store.Open(etcd, store.Options{Prefix: o.EtcdPrefix, MaxTxnOps: o.EtcdMaxTxnOps, Logger: logger}, tables...)
+	log, err := openStore(ctx, o, etcd, logger)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	starting, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if err := log.WaitReady(starting); err != nil {
-		return err
-	}
 	tenants := tenant.New(log, secrets.masterKeys, o.IssuerURL, time.Now)
 	if err := tenants.CheckMasterKeys(); err != nil {
 		return fmt.Errorf("the master key file %s is not the one this data was written with: %w", o.MasterKeyFile, err)
@@ -191,6 +185,22 @@ func openLog(ctx context.Context, o options, logger *slog.Logger) (*store.Log, e
 	return store.Dial(ctx, store.DialOptions{
 		Endpoints: o.EtcdEndpoints, TLS: config, Username: o.EtcdUser, Password: o.EtcdPassword, Logger: logger,
 	})
+}
+
+// openStore follows the log, and returns when all of it is in the index.
+func openStore(ctx context.Context, o options, etcd *store.Log, logger *slog.Logger) (*store.Store, error) {
+	tables := append(append(tenant.Definitions(), rooms.Definitions()...), participants.Definitions()...)
+	log, err := store.Open(etcd, store.Options{Prefix: o.EtcdPrefix, MaxTxnOps: o.EtcdMaxTxnOps, Logger: logger}, tables...)
+	if err != nil {
+		return nil, err
+	}
+	starting, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := log.WaitReady(starting); err != nil {
+		log.Close()
+		return nil, err
+	}
+	return log, nil
 }
 
 // cause is the last error of the chain: what the operating system said, without how we got there.
