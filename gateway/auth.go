@@ -17,7 +17,7 @@ type serviceToken struct {
 }
 
 func (g *Gateway) exchangeKey(c *call) (answer, error) {
-	if c.caller.key.ID == "" || c.caller.service {
+	if c.caller.credential != apiKey {
 		return answer{}, usher.Errorf(usher.CodeForbidden, "Only an API key itself can be exchanged.")
 	}
 	request, err := decodeOptional[tenant.NewServiceToken](c)

@@ -62,17 +62,26 @@ func (a access) audiences() []token.Audience {
 
 // caller is on whose behalf a call is made.
 type caller struct {
-	tenant   tenant.Tenant // zero for the operator on routes that are about no tenant
-	operator bool
-	service  bool          // a service token, in its key's place
-	seat     bool          // a participant's token
-	key      tenant.APIKey // when it came with one
+	tenant     tenant.Tenant // zero for the operator on routes that are about no tenant
+	credential credential
+	key        tenant.APIKey // when it came with one, or with a service token in its place
 }
+
+// credential is a kind of credential, as metrics name it.
+type credential string
+
+const (
+	operatorKey  credential = "operator_key"
+	apiKey       credential = "api_key"
+	serviceJWT   credential = "service_token"
+	seatJWT      credential = "participant_token"
+	noCredential credential = "none" // or none of ours
+)
 
 // actor is the caller as the audit log names it.
 func (c *call) actor() tenant.Actor {
 	by := string(c.caller.key.ID)
-	if c.caller.operator {
+	if c.caller.credential == operatorKey {
 		by = tenant.ByOperator
 	}
 	return tenant.Actor{By: by, RequestID: c.id, Scopes: c.caller.key.Scopes}
@@ -83,19 +92,30 @@ func (g *Gateway) authorize(c *call) error {
 	if c.route.access.anybody {
 		return nil
 	}
-	credential, err := credentialOf(c)
+	c.caller.credential = noCredential
+	err := g.authenticate(c)
+	g.metrics.authorized(c.caller.credential, err)
+	return err
+}
+
+func (g *Gateway) authenticate(c *call) error {
+	given, err := credentialOf(c)
 	if err != nil {
 		return err
 	}
 	switch {
-	case g.isOperator(credential):
+	case g.isOperator(given):
+		c.caller.credential = operatorKey
 		return g.authorizeOperator(c)
-	case tenant.IsAPIKey(credential):
-		return g.authorizeKey(c, credential)
-	case tenant.IsServiceToken(credential):
-		return g.authorizeService(c, credential)
-	case strings.Count(credential, ".") == 2:
-		return g.authorizeSeat(c, credential)
+	case tenant.IsAPIKey(given):
+		c.caller.credential = apiKey
+		return g.authorizeKey(c, given)
+	case tenant.IsServiceToken(given):
+		c.caller.credential = serviceJWT
+		return g.authorizeService(c, given)
+	case strings.Count(given, ".") == 2:
+		c.caller.credential = seatJWT
+		return g.authorizeSeat(c, given)
 	}
 	return usher.Errorf(usher.CodeUnauthenticated, "The credential is not one of ours.")
 }
@@ -121,7 +141,6 @@ func (g *Gateway) isOperator(credential string) bool {
 const tenantHeader = "Usher-Tenant"
 
 func (g *Gateway) authorizeOperator(c *call) error {
-	c.caller.operator = true
 	if !c.route.access.tenantly {
 		return nil
 	}
@@ -152,7 +171,6 @@ func (g *Gateway) authorizeService(c *call, credential string) error {
 	if err != nil {
 		return err
 	}
-	c.caller.service = true
 	return c.admitKey(owner, key)
 }
 
@@ -191,7 +209,7 @@ func (g *Gateway) authorizeSeat(c *call, credential string) error {
 	if err != nil {
 		return err
 	}
-	c.caller.tenant, c.caller.seat = who.Tenant, true
+	c.caller.tenant = who.Tenant
 	if !a.seat || (a.grant != "" && !who.Grants.Has(a.grant)) {
 		return usher.Errorf(usher.CodeForbidden, "A participant's token of this role may not do this.")
 	}

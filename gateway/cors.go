@@ -50,7 +50,7 @@ func (g *Gateway) allowOrigin(c *call, header http.Header) {
 	switch {
 	case c.route.access.anybody:
 		header.Set("Access-Control-Allow-Origin", "*")
-	case c.caller.seat && slices.Contains(c.caller.tenant.Settings.AllowedOrigins, origin):
+	case c.caller.credential == seatJWT && slices.Contains(c.caller.tenant.Settings.AllowedOrigins, origin):
 		header.Set("Access-Control-Allow-Origin", origin)
 	default:
 		return

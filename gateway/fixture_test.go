@@ -18,7 +18,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.jetify.com/typeid"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"usher/gateway"
 	"usher/gateway/openapitest"
@@ -78,6 +83,9 @@ type house struct {
 	prefix  string
 	sweeper *participants.Sweeper // of this gateway; it runs only when a test says so
 	master  string                // path of the master key file
+	metrics *prometheus.Registry  // of this gateway
+	tracing trace.TracerProvider  // nil: none
+	series  int                   // how many tenants have series of their own; 0 for the default
 	ops     int                   // max-txn-ops that the gateways believe in; 0 for the default
 }
 
@@ -92,7 +100,18 @@ func open(t testing.TB, config string) *house {
 // openWithOps is open for a log that takes only so many operations in one transaction.
 func openWithOps(t testing.TB, config string, ops int) *house {
 	t.Helper()
-	h := &house{ops: ops, logger: quiet(), t: t, client: &http.Client{Transport: openapitest.Transport(t, http.DefaultTransport)}, clock: &clock{start: time.Now()}, prefix: fmt.Sprintf("/test-%d/", prefixes.Add(1)), master: filepath.Join(t.TempDir(), "master")}
+	return openWith(t, config, func(h *house) { h.ops = ops })
+}
+
+// openWith is open for a house that is not as all the others.
+func openWith(t testing.TB, config string, furnish func(*house)) *house {
+	t.Helper()
+	h := &house{
+		t: t, logger: quiet(), client: &http.Client{Transport: openapitest.Transport(t, http.DefaultTransport)}, clock: &clock{start: time.Now()},
+		prefix: fmt.Sprintf("/test-%d/", prefixes.Add(1)), master: filepath.Join(t.TempDir(), "master"),
+		tracing: noop.NewTracerProvider(),
+	}
+	furnish(h)
 	if err := token.CreateMasterKeyFile(h.master); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +130,9 @@ func (h *house) second() *house {
 func (h *house) start() string {
 	h.t.Helper()
 	tables := append(append(tenant.Definitions(), rooms.Definitions()...), participants.Definitions()...)
-	log, err := store.Open(etcd, store.Options{Prefix: h.prefix, MaxTxnOps: h.ops, Logger: h.logger}, tables...)
+	registry := prometheus.NewRegistry()
+	h.metrics = registry
+	log, err := store.Open(etcd, store.Options{Prefix: h.prefix, MaxTxnOps: h.ops, Logger: h.logger, Metrics: registry, Tracer: h.tracing.Tracer("usher")}, tables...)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -125,14 +146,14 @@ func (h *house) start() string {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	tenants := tenant.New(log, keys, "https://usher.example", h.clock.now)
-	live, seated := rooms.New(log, h.clock.now), participants.New(log, tenants, h.clock.now)
+	tenants := tenant.New(log, keys, "https://usher.example", h.clock.now, registry)
+	live, seated := rooms.New(log, h.clock.now), participants.New(log, tenants, h.clock.now, registry)
 	h.sweeper = &participants.Sweeper{Log: log, Tenants: tenants, Rooms: live, Participants: seated, Interval: 10 * time.Millisecond, Logger: h.logger}
-	server := httptest.NewServer(gateway.New(gateway.Options{
+	server := httptest.NewServer(otelhttp.NewHandler(gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seated,
 		OperatorKey: tenant.OperatorKey(operatorKey), Logger: h.logger, RequestTimeout: time.Minute, Now: h.clock.now,
-		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-	}))
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Metrics: registry, MaxTenantSeries: h.series,
+	}), "HTTP", otelhttp.WithTracerProvider(h.tracing), otelhttp.WithPropagators(propagation.TraceContext{})))
 	h.t.Cleanup(server.Close)
 	return server.URL
 }

@@ -12,6 +12,11 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+	"go.opentelemetry.io/otel/trace"
 
 	"usher"
 	"usher/participants"
@@ -35,13 +40,18 @@ type Options struct {
 	RequestTimeout time.Duration // for one request, whatever it waits for; 15 s
 
 	Now func() time.Time // what the rate limits go by; time.Now
+
+	Metrics         prometheus.Registerer // where the metrics go; nil: nowhere
+	MaxTenantSeries int                   // how many tenants have series of their own; DefaultTenantSeries
 }
 
 // Gateway serves the API.
 type Gateway struct {
 	Options
-	router *mux.Router
-	limits limits
+	router  *mux.Router
+	limits  limits
+	metrics metrics
+	byOwner *tenantMetrics
 
 	origins origins
 }
@@ -57,7 +67,10 @@ func New(o Options) *Gateway {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	g := &Gateway{Options: o, limits: limits{replicas: o.Log.Replicas}}
+	g := &Gateway{
+		Options: o, limits: limits{replicas: o.Log.Replicas},
+		metrics: newMetrics(o.Metrics), byOwner: newTenantMetrics(o.MaxTenantSeries, o.Rooms.Census, o.Metrics),
+	}
 	g.router = g.route()
 	return g
 }
@@ -69,15 +82,20 @@ type call struct {
 	route  *route // nil until one is found
 	body   []byte // once readBody has read it
 	caller caller
+
+	limited bool // by the tenant's rate limit
+	joined  int  // how many were seated
 }
 
 type callKey struct{}
 
-// ServeHTTP takes a request through what every request goes through: its id, its deadline, its log line, and the safety
-// net that turns a panic into an answer.
+// ServeHTTP takes a request through what every request goes through: its id, its deadline, its log line and metrics, and
+// the safety net that turns a panic into an answer.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	ctx, cancel := context.WithTimeout(r.Context(), g.RequestTimeout)
+	g.metrics.inFlight.Inc()
+	defer g.metrics.inFlight.Dec()
+	ctx, cancel := context.WithTimeout(traced(r), g.RequestTimeout)
 	defer cancel()
 	c := &call{id: requestID(r.Header.Get("X-Request-ID"))}
 	c.Request = r.WithContext(context.WithValue(ctx, callKey{}, c))
@@ -87,10 +105,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var failure error
 	defer func() {
 		if p := recover(); p != nil {
+			g.metrics.panics.Inc()
 			failure = usher.Internal(fmt.Errorf("%v\n%s", p, debug.Stack()), "serve: panic")
 			writeProblem(answer, c, failure)
 		}
-		g.logRequest(c, answer, failure, time.Since(started))
+		g.note(c, answer, failure, time.Since(started))
 	}()
 	answer.failed = func(err error) { failure = err }
 	g.router.ServeHTTP(answer, c.Request)
@@ -115,18 +134,50 @@ func requestID(given string) string {
 	return given
 }
 
+// traced is the request's context with the trace that it belongs to: the one that was begun for it here, or the one that
+// its caller names, so that the log can be searched for it even where Usher exports no traces.
+func traced(r *http.Request) context.Context {
+	ctx := r.Context()
+	if r.Header.Get("Traceparent") == "" || trace.SpanContextFromContext(ctx).IsValid() {
+		return ctx
+	}
+	return propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
+}
+
+// note tells the log, the metrics and the trace what became of a request.
+func (g *Gateway) note(c *call, answer *recorder, failure error, took time.Duration) {
+	g.logRequest(c, answer, failure, took)
+	span := trace.SpanFromContext(c.Context())
+	g.metrics.request(c, answer, took, span.SpanContext())
+	g.byOwner.request(c.caller.tenant.ID, answer.status, c.joined, c.limited)
+	if !span.IsRecording() {
+		return
+	}
+	if c.route != nil {
+		span.SetName(c.Method + " " + c.route.path)
+		span.SetAttributes(semconv.HTTPRoute(c.route.path))
+	}
+	span.SetAttributes(attribute.String("usher.request_id", c.id), attribute.String("usher.tenant", string(c.caller.tenant.ID)))
+	if failure != nil {
+		span.SetAttributes(semconv.ErrorTypeKey.String(string(usher.AsError(failure).Code)))
+	}
+}
+
 // logRequest writes the one line of a request. Only here does the cause of a failure come to light.
 func (g *Gateway) logRequest(c *call, answer *recorder, failure error, took time.Duration) {
 	level := slog.LevelInfo
 	attrs := []slog.Attr{
 		slog.String("request_id", c.id), slog.String("method", c.Method), slog.Int("status", answer.status),
-		slog.Duration("took", took),
+		slog.Float64("took_ms", float64(took.Microseconds())/1000),
 	}
 	if c.route != nil {
 		attrs = append(attrs, slog.String("route", c.route.path))
 	}
 	if c.caller.tenant.ID != "" {
 		attrs = append(attrs, slog.String("tenant", string(c.caller.tenant.ID)))
+	}
+	if span := trace.SpanContextFromContext(c.Context()); span.HasTraceID() {
+		attrs = append(attrs, slog.String("trace_id", span.TraceID().String()))
 	}
 	if failure != nil {
 		attrs = append(attrs, slog.String("code", string(usher.AsError(failure).Code)))
@@ -138,10 +189,11 @@ func (g *Gateway) logRequest(c *call, answer *recorder, failure error, took time
 	g.Logger.LogAttrs(c.Context(), level, "request", attrs...)
 }
 
-// recorder remembers the status that was answered.
+// recorder remembers what was answered.
 type recorder struct {
 	http.ResponseWriter
 	status int
+	bytes  int // of the body
 	failed func(error)
 }
 
@@ -151,6 +203,13 @@ func (r *recorder) WriteHeader(status int) {
 		r.status = status
 	}
 	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write counts the bytes.
+func (r *recorder) Write(body []byte) (int, error) {
+	n, err := r.ResponseWriter.Write(body)
+	r.bytes += n
+	return n, err
 }
 
 // admitState answers for the state of the index: none, stale and said to be, too stale, or older than the caller wants.

@@ -84,13 +84,15 @@ func (a allowance) headers() (policy, state string) {
 // limit refuses the request of a tenant that makes too many. The operator is not limited.
 func (g *Gateway) limit(c *call, set func(name, value string)) error {
 	t := c.caller.tenant
-	if c.caller.operator || t.ID == "" {
+	if c.caller.credential == operatorKey || t.ID == "" {
 		return nil
 	}
 	a := g.limits.take(t.ID, t.Settings, g.Now())
 	policy, state := a.headers()
 	set("RateLimit-Policy", policy)
 	set("RateLimit", state)
+	c.limited = a.refused
+	g.metrics.limited(a.refused)
 	if !a.refused {
 		return nil
 	}

@@ -45,6 +45,9 @@ func (g *Gateway) addParticipant(c *call, ref rooms.Ref) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	if !added.Replayed {
+		c.joined = 1
+	}
 	return answer{status: 201, body: addedParticipant{
 		Participant: added.Participant, ParticipantID: added.Participant.ID, Role: added.Participant.Role,
 		Room: added.Room, RoomCreated: added.RoomCreated, TenantConfig: added.Tenant.ClientConfig,

@@ -80,6 +80,9 @@ func (g *Gateway) addParticipants(c *call, ref rooms.Ref) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	if !bulk.Replayed {
+		c.joined = bulk.Seated()
+	}
 	return ok(bulkAnswerOf(bulk.Results)).orReplayed(bulk.Replayed), nil
 }
 

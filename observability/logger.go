@@ -1,4 +1,6 @@
-// Package observability builds what the others log with: once, in cmd, to be handed down. It imports none of them.
+// Package observability builds what the others tell of themselves with: the logger, the registry of metrics and the
+// tracer. Each is built once, in cmd, and handed down; the package imports none of the others, and which metrics there are
+// stands beside the code that they are about.
 package observability
 
 import (
@@ -25,11 +27,25 @@ func ParseLogFormat(s string) (LogFormat, error) {
 	return "", fmt.Errorf("the log format must be %s or %s, not %q", LogText, LogJSON, s)
 }
 
-// NewLogger makes a logger that writes to w from the level on, which may be changed while it is in use.
-func NewLogger(w io.Writer, format LogFormat, level slog.Leveler) *slog.Logger {
-	options := &slog.HandlerOptions{Level: level}
-	if format == LogJSON {
-		return slog.New(slog.NewJSONHandler(w, options))
+// ParseLogLevel reads the name of a level.
+func ParseLogLevel(s string) (slog.Level, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s)); err != nil {
+		return level, fmt.Errorf("the log level must be debug, info, warn or error, not %q", s)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return level, nil
+}
+
+// NewLogger makes a logger that writes to w from the level on, which may be changed while it is in use. Warnings and
+// errors are kept in recent too, unless it is nil.
+func NewLogger(w io.Writer, format LogFormat, level slog.Leveler, recent *Recent) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewTextHandler(w, options)
+	if format == LogJSON {
+		handler = slog.NewJSONHandler(w, options)
+	}
+	if recent != nil {
+		handler = recent.Handler(handler)
+	}
+	return slog.New(handler)
 }

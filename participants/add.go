@@ -97,6 +97,7 @@ func (s *Service) seat(ctx context.Context, t tenant.ID, ref rooms.Ref, b batch,
 		s.heardAgain(a)
 		err = signing
 	}
+	s.note(a, b.end()-b.next, err)
 	return a, err
 }
 

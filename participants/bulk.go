@@ -27,6 +27,16 @@ type Bulk struct {
 	Replayed bool // all of it by an earlier request under the same Idempotency-Key
 }
 
+// Seated is how many have a seat.
+func (b Bulk) Seated() (n int) {
+	for _, r := range b.Results {
+		if r.Refused == nil {
+			n++
+		}
+	}
+	return n
+}
+
 // BulkResult is what became of one of many requests.
 type BulkResult struct {
 	Refused     *usher.Error // everything else is then zero

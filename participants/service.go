@@ -3,6 +3,8 @@ package participants
 import (
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"usher"
 	"usher/rooms"
 	"usher/store"
@@ -15,13 +17,14 @@ type Service struct {
 	log     *store.Store
 	tenants *tenant.Service
 	now     func() time.Time
+	joins   *prometheus.CounterVec // by outcome
 
 	presence presence
 }
 
-// New makes a Service on the log.
-func New(log *store.Store, tenants *tenant.Service, now func() time.Time) *Service {
-	return &Service{log: log, tenants: tenants, now: now}
+// New makes a Service on the log. registry is where the metrics go; nil for nowhere.
+func New(log *store.Store, tenants *tenant.Service, now func() time.Time, registry prometheus.Registerer) *Service {
+	return &Service{log: log, tenants: tenants, now: now, joins: newJoins(registry)}
 }
 
 // sign makes the tokens of a participant.

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"usher/rooms"
 	"usher/store"
 	"usher/tenant"
@@ -21,14 +23,20 @@ type Sweeper struct {
 	Participants *Service
 	Interval     time.Duration // between two sweeps; 0 means 5 s
 	Logger       *slog.Logger
+	Metrics      prometheus.Registerer // where the metrics go; nil: nowhere
 }
 
 const sweepInterval = 5 * time.Second
 
 // Run sweeps whenever this replica is the leader, until the context ends.
-func (w *Sweeper) Run(ctx context.Context) { w.Log.Lead(ctx, "sweeper", w.sweepOften) }
+func (w *Sweeper) Run(ctx context.Context) {
+	told := newSweeperMetrics(w.Metrics)
+	w.Log.Lead(ctx, "sweeper", func(ctx context.Context) { w.sweepOften(ctx, told) })
+}
 
-func (w *Sweeper) sweepOften(ctx context.Context) {
+func (w *Sweeper) sweepOften(ctx context.Context, told sweeperMetrics) {
+	told.leading.Set(1)
+	defer told.leading.Set(0)
 	interval := w.Interval
 	if interval == 0 {
 		interval = sweepInterval
@@ -37,10 +45,12 @@ func (w *Sweeper) sweepOften(ctx context.Context) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
+		began := time.Now()
 		swept, err := w.Sweep(ctx)
 		if ctx.Err() != nil {
 			return
 		}
+		told.sweep(time.Since(began), swept, err)
 		if err != nil {
 			w.Logger.Warn("a sweep was not complete; the next will try again", "error", err)
 		}

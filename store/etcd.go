@@ -11,8 +11,14 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
 	"usher"
@@ -37,6 +43,7 @@ type DialOptions struct {
 	Password  string
 	Timeout   time.Duration // for a connection to be made; 0 means 5 s
 	Logger    *slog.Logger
+	Tracing   trace.TracerProvider // nil: requests are not traced into etcd
 }
 
 // Dial connects to a cluster and makes sure that it answers, by a quorum read.
@@ -50,7 +57,13 @@ func Dial(ctx context.Context, o DialOptions) (*Log, error) {
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 5 * time.Second, PermitWithoutStream: true,
 		Logger: zap.New(zapToSlog{logger: o.Logger, level: zap.ErrorLevel}),
 	}
-	requests, err := clientv3.New(config)
+	traced := config
+	if o.Tracing != nil { // the watch is left out: it would be one span for ever
+		traced.DialOptions = []grpc.DialOption{grpc.WithStatsHandler(otelgrpc.NewClientHandler(
+			otelgrpc.WithTracerProvider(o.Tracing), otelgrpc.WithPropagators(propagation.TraceContext{}),
+			otelgrpc.WithMeterProvider(noop.NewMeterProvider()), otelgrpc.WithFilter(withinTrace)))}
+	}
+	requests, err := clientv3.New(traced)
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd at %s: %w", strings.Join(o.Endpoints, ", "), err)
 	}
@@ -66,6 +79,9 @@ func Dial(ctx context.Context, o DialOptions) (*Log, error) {
 	}
 	return l, nil
 }
+
+// withinTrace lets only those calls be traced that are part of a request's: not the probes, not the leases.
+func withinTrace(info *stats.RPCTagInfo) bool { return strings.HasSuffix(info.FullMethodName, "/Txn") }
 
 // group is the part of a transaction that stands or falls as one: the changes of one group of decisions, and the
 // records that must be unchanged for it.

@@ -32,16 +32,35 @@ const (
 var watches atomic.Int64
 
 // errRelist says that the watch cannot be continued from where it was: list again.
-type errRelist struct{ reason string }
+type errRelist struct {
+	reason relistReason
+	detail string
+}
 
-func (e errRelist) Error() string { return "list again: " + e.reason }
+func (e errRelist) Error() string { return "list again: " + e.detail }
+
+// relistReason is why the whole log was listed, in a word.
+type relistReason string
+
+const (
+	firstLoad      relistReason = "first_load"
+	compacted      relistReason = "compacted"       // what the watch would begin with is gone
+	anotherCluster relistReason = "another_cluster" // behind the same address
+	wentBack       relistReason = "revision_went_back"
+	watchRefused   relistReason = "watch_refused" // by an error that nobody knows
+	applyFailed    relistReason = "apply_failed"
+)
+
+var relistReasons = []relistReason{firstLoad, compacted, anotherCluster, wentBack, watchRefused, applyFailed}
 
 // follow keeps the index equal to the log: list once, then watch from that revision on; after a break watch from the
 // last applied revision, and list again only when that cannot be trusted. It returns with the context.
 func (s *Store) follow(ctx context.Context) error {
-	relist, trust, attempt := "first load", true, 0
+	relist, trust, attempt := firstLoad, true, 0
 	for {
 		if relist != "" {
+			s.metrics.relists.WithLabelValues(string(relist)).Inc()
+			began := time.Now()
 			if err := s.load(ctx, trust); err != nil {
 				s.options.Logger.Warn("listing the log failed", "reason", relist, "error", err)
 				if err := backoff(ctx, &attempt); err != nil {
@@ -49,6 +68,7 @@ func (s *Store) follow(ctx context.Context) error {
 				}
 				continue
 			}
+			s.metrics.listTook.Set(time.Since(began).Seconds())
 			s.options.Logger.Debug("listed the log", "reason", relist, "revision", s.index.applied())
 		}
 		heard, err := s.watch(ctx)
@@ -63,6 +83,7 @@ func (s *Store) follow(ctx context.Context) error {
 			relist = again.reason
 			trust = !s.otherHistory.Swap(false)
 		}
+		s.metrics.breaks.Inc()
 		s.options.Logger.Warn("the watch broke", "error", err)
 		if err := backoff(ctx, &attempt); err != nil {
 			return err
@@ -126,8 +147,8 @@ func (s *Store) watch(ctx context.Context) (heard bool, err error) {
 				return heard, err
 			}
 			heard, quiet = true, quietness{}
-		case reason := <-s.relistDemands:
-			return heard, errRelist{reason}
+		case demand := <-s.relistDemands:
+			return heard, demand
 		case <-s.progressDemands:
 			s.askProgress(ctx)
 		case <-ticker.C:
@@ -169,18 +190,22 @@ func (s *Store) hear(response clientv3.WatchResponse) error {
 		if errors.Is(err, rpctypes.ErrNoLeader) {
 			return fmt.Errorf("watch: %w", err)
 		}
-		return errRelist{fmt.Sprintf("watch: %v", err)} // compacted, or something nobody knows
+		if errors.Is(err, rpctypes.ErrCompacted) {
+			return errRelist{compacted, fmt.Sprintf("watch: %v", err)}
+		}
+		return errRelist{watchRefused, fmt.Sprintf("watch: %v", err)}
 	}
 	// Only a quorum read may judge the revision (see probe): the member at the other end of a watch may lag.
-	if reason := s.anotherHistory(response.Header.ClusterId, s.index.applied(), s.index.applied()); reason != "" {
+	if demand, other := s.anotherHistory(response.Header.ClusterId, s.index.applied(), s.index.applied()); other {
 		s.otherHistory.Store(true)
-		return errRelist{reason}
+		return demand
 	}
 	if response.Created {
 		s.fresh.setLoaded(s.options.Now())
 		s.signalReady()
 		return nil
 	}
+	s.metrics.events.Add(float64(len(response.Events)))
 	changes := make([]change, 0, len(response.Events))
 	for _, event := range response.Events {
 		if event.Type == mvccpb.DELETE {
@@ -194,7 +219,7 @@ func (s *Store) hear(response clientv3.WatchResponse) error {
 		}
 	}
 	if err := s.index.apply(changes, response.Header.Revision); err != nil {
-		return errRelist{err.Error()}
+		return errRelist{applyFailed, err.Error()}
 	}
 	return nil
 }
@@ -228,10 +253,10 @@ func (s *Store) deleted(key string) (change, bool) {
 }
 
 // demandRelist makes the follower list again, now.
-func (s *Store) demandRelist(reason string) {
+func (s *Store) demandRelist(demand errRelist) {
 	s.otherHistory.Store(true)
 	select {
-	case s.relistDemands <- reason:
+	case s.relistDemands <- demand:
 	default: // one is waiting already
 	}
 }

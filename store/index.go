@@ -156,6 +156,12 @@ func (ix *index) reject(r Rejected) {
 	ix.rejected[r.Key] = r
 }
 
+func (ix *index) countRejected() int {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	return len(ix.rejected)
+}
+
 // replace makes the index equal to a list of the whole log at a revision. Rows whose revision is unchanged are left
 // alone, so that a list which brings no news costs no memory; trustRevisions is false when the list comes from a log
 // with another history (another cluster, or one restored from a snapshot), where equal revisions prove nothing.

@@ -1,31 +1,49 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
+	"os"
+	"slices"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
+
+	"usher"
 )
+
+// Replica is a process that is alive.
+type Replica struct {
+	Host    string     `json:"host"`
+	Version string     `json:"version"`
+	Since   usher.Time `json:"since"`
+}
 
 // replicas is the table of the processes that are alive: {a random name of each}. The records are leased, so that who
 // dies is gone within seconds.
-var replicas = Table[string]{
-	Name:   "replicas",
-	Decode: func(_ string, value []byte) (string, error) { return string(value), nil },
-	Encode: func(s string) ([]byte, error) { return []byte(s), nil },
+var replicas = Table[Replica]{
+	Name: "replicas",
+	Decode: func(_ string, value []byte) (r Replica, err error) {
+		err = json.Unmarshal(value, &r)
+		return r, err
+	},
+	Encode: func(r Replica) ([]byte, error) { return json.Marshal(r) },
 }
 
 // replicaLease is how long a replica that died still counts, in seconds.
 const replicaLease = 10
 
-// Register counts this process among the replicas until the context ends.
-func (s *Store) Register(ctx context.Context) {
+// Register counts this process, of the version, among the replicas until the context ends.
+func (s *Store) Register(ctx context.Context, version string) {
+	self := Replica{Host: Hostname(), Version: version, Since: usher.At(s.options.Now())}
 	for attempt := 0; ctx.Err() == nil; {
 		began := time.Now()
-		if err := s.registerOnce(ctx); err != nil && ctx.Err() == nil {
+		if err := s.registerOnce(ctx, self); err != nil && ctx.Err() == nil {
 			s.options.Logger.Debug("registering this replica failed", "error", err)
 		}
 		if time.Since(began) > backoffMost {
@@ -37,7 +55,20 @@ func (s *Store) Register(ctx context.Context) {
 	}
 }
 
-func (s *Store) registerOnce(ctx context.Context) error {
+// Hostname is what this machine, or pod, calls itself.
+func Hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
+}
+
+func (s *Store) registerOnce(ctx context.Context, self Replica) error {
+	value, err := replicas.Encode(self)
+	if err != nil {
+		return fmt.Errorf("encode the record: %w", err)
+	}
 	session, err := concurrency.NewSession(s.log.requests, concurrency.WithTTL(replicaLease), concurrency.WithContext(ctx))
 	if err != nil {
 		return fmt.Errorf("open a session: %w", err)
@@ -46,7 +77,7 @@ func (s *Store) registerOnce(ctx context.Context) error {
 	key := s.options.Prefix + string(replicas.Key(rand.Text()))
 	putting, cancel := context.WithTimeout(ctx, s.options.CommitTimeout)
 	defer cancel()
-	if _, err := s.log.requests.Put(putting, key, `"alive"`, clientv3.WithLease(session.Lease())); err != nil {
+	if _, err := s.log.requests.Put(putting, key, string(value), clientv3.WithLease(session.Lease())); err != nil {
 		return fmt.Errorf("write the record: %w", err)
 	}
 	select {
@@ -65,6 +96,17 @@ func (s *Store) giveBack(ctx context.Context, session *concurrency.Session) {
 	if _, err := s.log.requests.Revoke(farewell, session.Lease()); err != nil {
 		s.options.Logger.Debug("a lease was not given back", "error", err)
 	}
+}
+
+// ListReplicas are the processes that are alive, as far as this one knows, by host and age.
+func (s *Store) ListReplicas() (all []Replica) {
+	for row := range replicas.Scan(s.Snapshot(), "", "") {
+		all = append(all, row.Value)
+	}
+	slices.SortFunc(all, func(a, b Replica) int {
+		return cmp.Or(cmp.Compare(a.Host, b.Host), a.Since.Compare(b.Since.Time))
+	})
+	return all
 }
 
 // Replicas is how many processes are alive, as far as this one knows: at least itself.

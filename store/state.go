@@ -103,6 +103,23 @@ func (s *Store) ReadySince() time.Time {
 	return s.fresh.unbroken
 }
 
+// staleness is how long ago the index was last proven to hold everything that was committed; 0 before the first list.
+func (s *Store) staleness() time.Duration {
+	s.fresh.mu.Lock()
+	defer s.fresh.mu.Unlock()
+	if !s.fresh.loaded {
+		return 0
+	}
+	return s.options.Now().Sub(s.fresh.asOf)
+}
+
+// observed is the newest revision that a quorum read has shown.
+func (s *Store) observed() int64 {
+	s.fresh.mu.Lock()
+	defer s.fresh.mu.Unlock()
+	return s.fresh.observed
+}
+
 // Lag is how many revisions the index is behind the newest that a quorum read has shown.
 func (s *Store) Lag() int64 {
 	s.fresh.mu.Lock()
@@ -134,8 +151,8 @@ func (s *Store) probeOnce(ctx context.Context) {
 	if err != nil {
 		return // the passing time says it: see State
 	}
-	if reason := s.anotherHistory(resp.Header.ClusterId, resp.Header.Revision, applied); reason != "" {
-		s.demandRelist(reason)
+	if demand, other := s.anotherHistory(resp.Header.ClusterId, resp.Header.Revision, applied); other {
+		s.demandRelist(demand)
 		return
 	}
 	s.fresh.saw(resp.Header.Revision, s.index.applied(), began)
@@ -144,18 +161,17 @@ func (s *Store) probeOnce(ctx context.Context) {
 	}
 }
 
-// anotherHistory names the reason why a header cannot come from the log that the index was made from; applied is the
+// anotherHistory says whether, and why, a header cannot come from the log that the index was made from; applied is the
 // index's revision before the request.
-func (s *Store) anotherHistory(cluster uint64, revision, applied int64) string {
+func (s *Store) anotherHistory(cluster uint64, revision, applied int64) (demand errRelist, other bool) {
 	known := s.cluster.Load()
 	switch {
 	case known == 0:
-		return ""
+		return errRelist{}, false
 	case cluster != known:
-		return fmt.Sprintf("the cluster is another (%x, was %x)", cluster, known)
+		return errRelist{anotherCluster, fmt.Sprintf("the cluster is another (%x, was %x)", cluster, known)}, true
 	case revision < applied:
-		return fmt.Sprintf("the log went back to revision %d (was %d)", revision, applied)
-	default:
-		return ""
+		return errRelist{wentBack, fmt.Sprintf("the log went back to revision %d (was %d)", revision, applied)}, true
 	}
+	return errRelist{}, false
 }

@@ -10,6 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/errgroup"
 
 	"usher"
@@ -22,6 +25,8 @@ type Options struct {
 	CommitTimeout time.Duration    // for one transaction; 0 means 5 s
 	Now           func() time.Time // what staleness is measured by; nil means time.Now
 	Logger        *slog.Logger
+	Metrics       prometheus.Registerer // where the metrics go; nil: nowhere
+	Tracer        trace.Tracer          // nil: no traces
 }
 
 // DefaultPrefix is where Usher's records lie in etcd; v1 is the version of their layout.
@@ -35,11 +40,13 @@ type Store struct {
 	writer  *writer
 	leases  leases // the writer's
 	fresh   freshness
+	metrics *metrics
+	members members
 
-	cluster         atomic.Uint64 // the id of the cluster that the index was made from; 0 before the first list
-	otherHistory    atomic.Bool   // the next list comes from a log whose revisions say nothing about ours
-	relistDemands   chan string   // probe → follower: the reason
-	progressDemands chan struct{} // probe → follower
+	cluster         atomic.Uint64  // the id of the cluster that the index was made from; 0 before the first list
+	otherHistory    atomic.Bool    // the next list comes from a log whose revisions say nothing about ours
+	relistDemands   chan errRelist // probe → follower: the reason
+	progressDemands chan struct{}  // probe → follower
 
 	ready     chan struct{} // closed when a list was applied and a watch created
 	readyOnce sync.Once
@@ -65,23 +72,29 @@ func Open(log *Log, o Options, tables ...Definition) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Tracer == nil {
+		o.Tracer = noop.NewTracerProvider().Tracer("")
+	}
 	ix, err := newIndex(append(tables, replicas))
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{
 		options: o, log: log, index: ix,
-		relistDemands: make(chan string, 1), progressDemands: make(chan struct{}, 1), ready: make(chan struct{}),
+		relistDemands: make(chan errRelist, 1), progressDemands: make(chan struct{}, 1), ready: make(chan struct{}),
 	}
 	ix.onApply = s.fresh.reached
 	s.writer = newWriter(s)
+	s.metrics = newMetrics(s, o.Metrics)
+	s.members.describe(o.Metrics)
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.running, ctx = errgroup.WithContext(ctx)
-	// All three end with ctx, which Close cancels before it waits for them.
+	// All end with ctx, which Close cancels before it waits for them.
 	s.running.Go(func() error { return s.follow(ctx) })
 	s.running.Go(func() error { return s.probe(ctx) })
 	s.running.Go(func() error { return s.writer.run(ctx) })
+	s.running.Go(func() error { return s.members.follow(ctx, s) })
 	return s, nil
 }
 

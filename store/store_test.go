@@ -264,7 +264,7 @@ func TestAListReplacesTheIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.demandRelist("a test")
+	s.demandRelist(errRelist{wentBack, "a test"})
 	if err := s.WaitRevision(ctx, response.Header.Revision); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,12 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"usher"
 )
 
@@ -29,8 +35,10 @@ type Change[D any] struct {
 //
 // An error of usher.CodeUnavailable says that nothing was written, usher.CodeOutcomeUnknown that nobody knows.
 func Commit[D any](ctx context.Context, s *Store, c Change[D]) (D, error) {
+	ctx, span := s.options.Tracer.Start(ctx, "store.Commit")
+	defer span.End()
 	sub := &submission{
-		ctx: ctx, aggregates: c.Aggregates, bell: make(chan struct{}, 1),
+		arrived: time.Now(), ctx: ctx, aggregates: c.Aggregates, bell: make(chan struct{}, 1),
 		decide: func(tx *Tx) (any, error) { return c.Decide(tx) },
 	}
 	s.writer.enqueue(sub)
@@ -43,7 +51,11 @@ func Commit[D any](ctx context.Context, s *Store, c Change[D]) (D, error) {
 		case <-ctx.Done():
 			v = sub.abandon()
 		}
+		if v.final && v.carrier.IsValid() {
+			span.AddLink(trace.Link{SpanContext: v.carrier})
+		}
 		if v.final && v.failure != nil {
+			span.SetStatus(codes.Error, v.failure.Error())
 			var none D
 			return none, v.failure
 		}
@@ -55,81 +67,6 @@ func Commit[D any](ctx context.Context, s *Store, c Change[D]) (D, error) {
 		if v.final {
 			return decision, v.refusal
 		}
-	}
-}
-
-// submission is a change in the writer's hands.
-type submission struct {
-	ctx        context.Context
-	aggregates func(*Snapshot) []Key
-	decide     func(*Tx) (any, error)
-	alone      bool // too large to share a transaction; only the writer touches it
-
-	bell chan struct{} // rung when the verdict has moved on
-
-	mu      sync.Mutex
-	verdict verdict // guarded by mu
-	sent    bool    // guarded by mu: the log may have it
-}
-
-// verdict is what is known of a submission so far.
-type verdict struct {
-	attempt  int // counts the decisions, from 1
-	decision any
-	refusal  error // of Decide
-	failure  error // of the commit
-	final    bool
-}
-
-func (sub *submission) look() verdict {
-	sub.mu.Lock()
-	defer sub.mu.Unlock()
-	return sub.verdict
-}
-
-// abandon ends the wait of a caller that is out of time.
-func (sub *submission) abandon() verdict {
-	sub.mu.Lock()
-	defer sub.mu.Unlock()
-	if sub.verdict.final {
-		return sub.verdict
-	}
-	err := &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Err: sub.ctx.Err(),
-		Detail: "The write was not done: it could not be sent to the log in time. Try again."}
-	if sub.sent {
-		err.Code, err.Detail = usher.CodeOutcomeUnknown, "The write was sent and its outcome is not known. Read before you repeat it."
-	}
-	return verdict{final: true, failure: err}
-}
-
-// decided shows the caller a decision whose commit is about to be sent.
-func (sub *submission) decided(decision any, refusal error) {
-	sub.mu.Lock()
-	sub.verdict = verdict{attempt: sub.verdict.attempt + 1, decision: decision, refusal: refusal}
-	sub.sent = true
-	sub.mu.Unlock()
-	sub.ring()
-}
-
-// settle makes the verdict final; failure is nil when the decision holds.
-func (sub *submission) settle(failure error) {
-	sub.mu.Lock()
-	sub.verdict.final, sub.verdict.failure = true, failure
-	sub.mu.Unlock()
-	sub.ring()
-}
-
-// again takes back a decision whose compare failed: the log does not have it.
-func (sub *submission) again() {
-	sub.mu.Lock()
-	sub.sent = false
-	sub.mu.Unlock()
-}
-
-func (sub *submission) ring() {
-	select {
-	case sub.bell <- struct{}{}:
-	default: // rung already; whoever comes will see the newest verdict
 	}
 }
 
@@ -175,6 +112,13 @@ func (w *writer) ring() {
 	case w.wake <- struct{}{}:
 	default:
 	}
+}
+
+// waiting is how many submissions nobody has taken yet.
+func (w *writer) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queue)
 }
 
 func (w *writer) take() []*submission {
@@ -337,27 +281,61 @@ func decideSafely(sub *submission, tx *Tx) (decision any, err error) {
 // send commits the groups and settles their members. Those whose compares failed were decided on an index that the log
 // had outrun: they are decided again once the index has caught up.
 func (w *writer) send(ctx context.Context, groups []*group) {
+	ctx, span := w.traced(ctx, groups)
+	defer span.End()
+	carrier := span.SpanContext()
+	began := time.Now()
 	held, revision, err := w.store.commit(ctx, groups)
+	w.store.metrics.committed(carrier, began, err)
 	if err == nil {
+		acknowledged := time.Now()
 		wait, cancel := context.WithTimeout(ctx, w.store.options.CommitTimeout)
 		err = w.shown(wait, revision)
 		cancel()
+		observe(w.store.metrics.lag, time.Since(acknowledged), carrier)
+	}
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
 	}
 	var again []*submission
 	for i, g := range groups {
 		for _, sub := range g.members {
 			switch {
 			case err != nil:
-				sub.settle(err)
+				sub.settleBy(carrier, err)
 			case held[i]:
-				sub.settle(nil)
+				sub.settleBy(carrier, nil)
 			default:
 				sub.again()
 				again = append(again, sub)
 			}
 		}
 	}
+	w.store.metrics.redecided.Add(float64(len(again)))
 	w.putBack(again)
+}
+
+// traced notes a batch that is about to be sent, and begins its span when a request in it is traced. The span belongs to
+// no request, since it serves many: it links to each, and they to it.
+func (w *writer) traced(ctx context.Context, groups []*group) (context.Context, trace.Span) {
+	var links []trace.Link
+	changes, now := 0, time.Now()
+	for _, g := range groups {
+		for _, sub := range g.members {
+			changes++
+			w.store.metrics.wait.Observe(now.Sub(sub.arrived).Seconds())
+			if request := trace.SpanContextFromContext(sub.ctx); request.IsSampled() {
+				links = append(links, trace.Link{SpanContext: request})
+			}
+		}
+	}
+	w.store.metrics.batch.Observe(float64(changes))
+	if len(links) == 0 {
+		return ctx, noop.Span{}
+	}
+	return w.store.options.Tracer.Start(ctx, "etcd.Txn", trace.WithSpanKind(trace.SpanKindClient), trace.WithLinks(links...),
+		trace.WithAttributes(semconv.DBSystemNameKey.String("etcd"), semconv.DBOperationName("Txn"),
+			semconv.DBOperationBatchSize(changes), attribute.Int("usher.groups", len(groups))))
 }
 
 // shown waits until this replica's own reads show the revision. If they do not in time, the write has happened all the

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"usher"
 	"usher/store"
@@ -20,14 +21,17 @@ type Service struct {
 	issuerURL  string
 	now        func() time.Time
 
+	metrics metrics
 	used    usedKeys
 	signers sync.Map // kid → *token.Signer; a kid is bound to one key for ever, so entries never go stale
 }
 
 // New makes a Service on the log. issuerURL is where tokens say they come from, without a trailing slash: verifiers find
-// a tenant's keys below it.
-func New(log *store.Store, masterKeys *token.MasterKeys, issuerURL string, now func() time.Time) *Service {
-	return &Service{log: log, masterKeys: masterKeys, issuerURL: strings.TrimSuffix(issuerURL, "/"), now: now}
+// a tenant's keys below it. registry is where the metrics go; nil for nowhere.
+func New(log *store.Store, masterKeys *token.MasterKeys, issuerURL string, now func() time.Time, registry prometheus.Registerer) *Service {
+	s := &Service{log: log, masterKeys: masterKeys, issuerURL: strings.TrimSuffix(issuerURL, "/"), now: now}
+	s.metrics = newMetrics(s, registry)
+	return s
 }
 
 // Definitions are the tables of this package.

@@ -73,6 +73,7 @@ func (s *Service) ExchangeKey(owner Tenant, key APIKey, n NewServiceToken) (Serv
 	if err != nil {
 		return ServiceToken{}, usher.Internal(err, "sign for %s", key.ID)
 	}
+	s.metrics.sign(signing.Algorithm, 1)
 	return ServiceToken{Compact: compact, ExpiresIn: lifetime, Scopes: scopes}, nil
 }
 

@@ -46,6 +46,7 @@ func (s *Service) SignSeat(r store.Reader, t Tenant, seat Seat) (Tokens, error) 
 	if err != nil {
 		return Tokens{}, usher.Internal(err, "sign for %s", seat.Participant)
 	}
+	s.metrics.sign(key.Algorithm, 3)
 	return Tokens{SeatTokens: signed, ExpiresIn: access}, nil
 }
 
@@ -64,28 +65,36 @@ func (s *Service) Issuer(id ID) string { return s.issuerURL + "/api/v1/tenants/"
 // VerifyToken says what a participant's token says, when it is one of the audiences' and genuine. Whether the
 // participant is still in the room is not asked here.
 func (s *Service) VerifyToken(compact string, audiences ...token.Audience) (token.Claims, Tenant, error) {
+	claims, owner, alg, err := s.verify(compact, audiences)
+	s.metrics.verify(alg, err)
+	return claims, owner, err
+}
+
+// verify also says the algorithm of the token's key, when there is one.
+func (s *Service) verify(compact string, audiences []token.Audience) (claims token.Claims, owner Tenant, alg token.Algorithm, err error) {
 	snapshot := s.log.Snapshot()
 	unverified, err := token.Parse(compact)
 	if err != nil {
-		return token.Claims{}, Tenant{}, err
+		return claims, owner, "", err
 	}
 	id := ID(unverified.TenantID())
-	owner, unknown := Find(snapshot, id)
-	key, found := SigningKeys.Get(snapshot, signingKeyPath(id, unverified.KID()))
-	if unknown != nil || !found {
-		return token.Claims{}, Tenant{}, usher.Errorf(usher.CodeInvalidToken, "The token was signed by a key that is not known here.")
+	found, unknown := Find(snapshot, id)
+	key, ok := SigningKeys.Get(snapshot, signingKeyPath(id, unverified.KID()))
+	if unknown != nil || !ok {
+		return claims, owner, "", usher.Errorf(usher.CodeInvalidToken, "The token was signed by a key that is not known here.")
 	}
-	claims, err := unverified.Verify(key.Value.Public, token.Expect{
+	alg = key.Value.Algorithm
+	said, err := unverified.Verify(key.Value.Public, token.Expect{
 		Issuer: s.Issuer(id), TenantID: string(id), Audiences: audiences, Now: s.now(), Leeway: clockSkew,
 	})
 	if err != nil {
-		return token.Claims{}, Tenant{}, err
+		return claims, owner, alg, err
 	}
 	if key.Value.State(s.now()) == KeyRetired { // all it has signed has expired, so somebody else has signed this
-		return token.Claims{}, Tenant{}, usher.Errorf(usher.CodeInvalidToken, "The token's key is no longer in use.")
+		return claims, owner, alg, usher.Errorf(usher.CodeInvalidToken, "The token's key is no longer in use.")
 	}
-	if owner.Status == StatusSuspended {
-		return token.Claims{}, Tenant{}, usher.Errorf(usher.CodeTenantSuspended, "The tenant is suspended.")
+	if found.Status == StatusSuspended {
+		return claims, owner, alg, usher.Errorf(usher.CodeTenantSuspended, "The tenant is suspended.")
 	}
-	return claims, owner, nil
+	return said, found, alg, nil
 }

@@ -90,12 +90,7 @@ func TestRotationsSurviveKills(t *testing.T) {
 func TestADeletionSurvivesAKill(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	port, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	etcd := "http://" + port.Addr().String()
-	_ = port.Close()
+	etcd := "http://" + freePort(t)
 	p := start(t, dir, true, "--etcd-listen", etcd)
 	_, service, err := p.do("POST", "/api/v1/auth/token", "{}")
 	if err != nil {
@@ -148,6 +143,17 @@ func TestADeletionSurvivesAKill(t *testing.T) {
 	for left() > 0 {
 		continue
 	}
+}
+
+// freePort is an address on which nobody listens yet.
+func freePort(t *testing.T) string {
+	t.Helper()
+	port, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = port.Close() }()
+	return port.Addr().String()
 }
 
 func operatorOf(t *testing.T, url, key string) operator {

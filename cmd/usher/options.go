@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"usher/gateway"
 	"usher/observability"
 	"usher/store"
 )
@@ -25,6 +26,7 @@ type options struct {
 	OperatorKey   string
 	MasterKeyFile string
 	LogFormat     string
+	LogLevel      string
 
 	EtcdEndpoints []string
 	EtcdCA        string
@@ -38,18 +40,24 @@ type options struct {
 
 	TrustedProxies []string
 
+	OTLPEndpoint    string
+	OTLPProtocol    string
+	TraceRatio      float64
+	MaxTenantSeries int
+
 	MaxStaleness time.Duration
 	DrainTimeout time.Duration
 }
 
 func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "address of the API")
-	f.StringVar(&o.OpsListen, "ops-listen", "127.0.0.1:9090", "address of /healthz and /readyz")
+	f.StringVar(&o.OpsListen, "ops-listen", "127.0.0.1:9090", "address of the operations port: status page, /metrics, /healthz, /readyz, /log-level")
 	f.StringVar(&o.DataDir, "data-dir", "usher-data", "directory of the embedded etcd and of the keys made on the first start")
 	f.StringVar(&o.IssuerURL, "issuer-url", "", "URL at which verifiers of tokens reach this API (default http://<listen>)")
 	f.StringVar(&o.OperatorKey, "operator-key", "", "the operator's key, at least 16 characters (default: made on the first start and kept in the data directory)")
 	f.StringVar(&o.MasterKeyFile, "master-key-file", "", "file of the keys that encrypt signing keys at rest (default: made on the first start in the data directory)")
 	f.StringVar(&o.LogFormat, "log-format", string(observability.LogText), "text or json")
+	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error; PUT /log-level on the operations port changes it at run time")
 	f.StringSliceVar(&o.EtcdEndpoints, "etcd-endpoints", nil, "an etcd cluster to use instead of the embedded one, comma-separated")
 	f.StringVar(&o.EtcdCA, "etcd-ca-file", "", "certificates that etcd's certificate is checked against (PEM)")
 	f.StringVar(&o.EtcdCert, "etcd-cert-file", "", "client certificate for etcd (PEM)")
@@ -60,6 +68,10 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.IntVar(&o.EtcdMaxTxnOps, "etcd-max-txn-ops", store.DefaultMaxTxnOps, "etcd's --max-txn-ops")
 	f.StringVar(&o.EtcdListen, "etcd-listen", "", "URL at which the embedded etcd also serves etcd's own clients, e.g. http://127.0.0.1:2379 for etcdctl")
 	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", nil, "networks of proxies whose X-Forwarded-For is believed, comma-separated, e.g. 10.0.0.0/8")
+	f.StringVar(&o.OTLPEndpoint, "otlp-endpoint", "", "URL of an OpenTelemetry collector to send traces to, e.g. http://localhost:4317 (default: no traces)")
+	f.StringVar(&o.OTLPProtocol, "otlp-protocol", "grpc", "grpc or http: how the collector is spoken to")
+	f.Float64Var(&o.TraceRatio, "trace-ratio", 0.01, "share of requests to trace of those whose caller has not decided it (traceparent)")
+	f.IntVar(&o.MaxTenantSeries, "metrics-max-tenants", gateway.DefaultTenantSeries, "how many tenants have metrics of their own; the others share one")
 	f.DurationVar(&o.MaxStaleness, "max-staleness", 10*time.Minute, "for how long to answer reads after the last word from etcd")
 	f.DurationVar(&o.DrainTimeout, "drain-timeout", 20*time.Second, "how long requests in flight may take to end after SIGTERM")
 }
@@ -95,6 +107,12 @@ func (o *options) check() error {
 	}
 	if _, err := o.trustedProxies(); err != nil {
 		return err
+	}
+	if o.TraceRatio < 0 || o.TraceRatio > 1 {
+		return errors.New("--trace-ratio must be between 0 and 1")
+	}
+	if o.MaxTenantSeries < 1 {
+		return errors.New("--metrics-max-tenants must be at least 1")
 	}
 	if (o.EtcdCert == "") != (o.EtcdKey == "") {
 		return errors.New("--etcd-cert-file and --etcd-key-file must be given together")

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"usher/observability"
+	"usher/store"
 	"usher/tenant"
 )
 
@@ -37,23 +38,23 @@ func reencryptCommand() *cobra.Command {
 }
 
 func reencrypt(ctx context.Context, o options) (err error) {
-	logger := observability.NewLogger(os.Stderr, observability.LogText, slog.LevelWarn)
+	logger := observability.NewLogger(os.Stderr, observability.LogText, slog.LevelWarn, nil)
 	secrets, unlock, err := prepare(&o)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	etcd, err := openLog(ctx, o, logger)
+	etcd, err := openLog(ctx, o, logger, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, etcd.Close()) }()
-	log, err := openStore(ctx, o, etcd, logger)
+	log, err := openStore(ctx, o, etcd, store.Options{Logger: logger})
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	tenants := tenant.New(log, secrets.masterKeys, o.IssuerURL, time.Now)
+	tenants := tenant.New(log, secrets.masterKeys, o.IssuerURL, time.Now, nil)
 	done, err := tenants.Reencrypt(ctx, func(done, of int) { fmt.Printf("\r%d of %d signing keys", done, of) })
 	if done > 0 {
 		fmt.Println()

@@ -8,7 +8,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
+	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"usher/gateway"
+	"usher/gateway/operations"
 	"usher/observability"
 	"usher/participants"
 	"usher/rooms"
@@ -50,11 +52,12 @@ func command() *cobra.Command {
 	return root
 }
 
+// stamped is the version of a release, set by its build: -ldflags "-X main.stamped=v1.2.3".
+var stamped string
+
 func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		return "usher " + info.Main.Version + " " + info.GoVersion
-	}
-	return "usher"
+	b := observability.ReadBuild(stamped)
+	return strings.TrimSpace("usher " + b.Version + " " + runtime.Version() + " " + b.Revision)
 }
 
 const (
@@ -66,11 +69,12 @@ const (
 
 // run builds the house from the ground up, serves until the context ends, and takes it down again.
 func run(ctx context.Context, o options) (err error) {
-	format, err := observability.ParseLogFormat(o.LogFormat)
+	seen, err := observe(ctx, o)
 	if err != nil {
 		return err
 	}
-	logger := observability.NewLogger(os.Stderr, format, slog.LevelInfo)
+	defer func() { err = errors.Join(err, seen.tracing.Close()) }()
+	logger := seen.logger
 
 	// The ports first: whoever starts a second one by mistake learns it before anything is touched.
 	var ports net.ListenConfig
@@ -90,23 +94,23 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer unlock()
-	etcd, err := openLog(ctx, o, logger)
+	etcd, err := openLog(ctx, o, logger, seen)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, etcd.Close()) }()
 
-	log, err := openStore(ctx, o, etcd, logger)
+	log, err := openStore(ctx, o, etcd, store.Options{Logger: logger, Metrics: seen.metrics, Tracer: seen.tracing.Tracer()})
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	tenants := tenant.New(log, secrets.masterKeys, o.IssuerURL, time.Now)
+	tenants := tenant.New(log, secrets.masterKeys, o.IssuerURL, time.Now, seen.metrics)
 	if err := tenants.CheckMasterKeys(); err != nil {
 		return fmt.Errorf("the master key file %s is not the one this data was written with: %w", o.MasterKeyFile, err)
 	}
-	live, seats := rooms.New(log, time.Now), participants.New(log, tenants, time.Now)
-	stopBackground := background(ctx, log, tenants, live, seats, logger)
+	live, seats := rooms.New(log, time.Now), participants.New(log, tenants, time.Now, seen.metrics)
+	stopBackground := background(ctx, log, tenants, live, seats, seen)
 	defer stopBackground()
 	proxies, err := o.trustedProxies()
 	if err != nil {
@@ -115,20 +119,24 @@ func run(ctx context.Context, o options) (err error) {
 	g := gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seats,
 		OperatorKey: secrets.operatorKey, Logger: logger, MaxStaleness: o.MaxStaleness, TrustedProxies: proxies,
+		Metrics: seen.metrics, MaxTenantSeries: o.MaxTenantSeries,
 	})
-	operations := gateway.NewOperations(log)
-	return serveBoth(ctx, o, logger, api, ops, g, operations, func() error { return welcome(ctx, o, secrets, tenants, api.Addr()) })
+	board := operations.New(operations.Options{
+		Log: log, Metrics: seen.metrics, Level: seen.level, Recent: seen.lines, Logger: logger, Version: seen.build.Version,
+	})
+	return serveBoth(ctx, o, logger, api, ops, seen.traced(g), board, func() error { return welcome(ctx, o, secrets, tenants, api.Addr(), ops.Addr()) })
 }
 
 // background starts what runs beside the requests. What it returns stops it and waits: the sweep ends with the context
 // already, so that another replica takes over, and heartbeats are written for as long as requests are answered.
 func background(ctx context.Context, log *store.Store, tenants *tenant.Service, live *rooms.Service, seats *participants.Service,
-	logger *slog.Logger) (stop func()) {
-	sweeper := &participants.Sweeper{Log: log, Tenants: tenants, Rooms: live, Participants: seats, Logger: logger}
+	seen *observed) (stop func()) {
+	logger := seen.logger
+	sweeper := &participants.Sweeper{Log: log, Tenants: tenants, Rooms: live, Participants: seats, Logger: logger, Metrics: seen.metrics}
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { sweeper.Run(ctx) })
-	running.Go(func() { log.Register(ctx) })
+	running.Go(func() { log.Register(ctx, seen.build.Version) })
 	running.Go(func() {
 		tenants.KeepKeyUses(serving, func(err error) { logger.Warn("the uses of API keys could not be written", "error", err) })
 	})
@@ -143,9 +151,13 @@ func background(ctx context.Context, log *store.Store, tenants *tenant.Service, 
 
 // serveBoth serves until the context ends: then not ready, no new connections, and what is in flight is answered.
 func serveBoth(ctx context.Context, o options, logger *slog.Logger, api, ops net.Listener, g http.Handler,
-	operations *gateway.Operations, ready func() error) error {
-	servers := []*http.Server{newServer(g, logger), newServer(operations, logger)}
+	board *operations.Operations, ready func() error) error {
+	servers := []*http.Server{newServer(g, logger), newServer(board, logger)}
 	running, ctx := errgroup.WithContext(ctx)
+	running.Go(func() error {
+		board.Sample(ctx)
+		return nil
+	})
 	for i, listener := range []net.Listener{api, ops} {
 		running.Go(func() error {
 			if err := servers[i].Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -156,7 +168,7 @@ func serveBoth(ctx context.Context, o options, logger *slog.Logger, api, ops net
 	}
 	running.Go(func() error {
 		<-ctx.Done()
-		operations.Drain()
+		board.Drain()
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.DrainTimeout)
 		defer cancel()
 		return errors.Join(servers[0].Shutdown(drain), servers[1].Shutdown(drain))
@@ -172,7 +184,8 @@ func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 	}
 }
 
-func openLog(ctx context.Context, o options, logger *slog.Logger) (*store.Log, error) {
+// openLog starts the embedded etcd, or connects to the cluster; seen is nil for who is not watched.
+func openLog(ctx context.Context, o options, logger *slog.Logger, seen *observed) (*store.Log, error) {
 	if len(o.EtcdEndpoints) == 0 {
 		return store.Embed(ctx, store.EmbedOptions{
 			Dir: o.inDataDir("etcd"), ListenClient: o.EtcdListen, MaxTxnOps: o.EtcdMaxTxnOps, Logger: logger,
@@ -182,15 +195,17 @@ func openLog(ctx context.Context, o options, logger *slog.Logger) (*store.Log, e
 	if err != nil {
 		return nil, err
 	}
+	seen.certificates(config)
 	return store.Dial(ctx, store.DialOptions{
-		Endpoints: o.EtcdEndpoints, TLS: config, Username: o.EtcdUser, Password: o.EtcdPassword, Logger: logger,
+		Endpoints: o.EtcdEndpoints, TLS: config, Username: o.EtcdUser, Password: o.EtcdPassword, Logger: logger, Tracing: seen.provider(),
 	})
 }
 
 // openStore follows the log, and returns when all of it is in the index.
-func openStore(ctx context.Context, o options, etcd *store.Log, logger *slog.Logger) (*store.Store, error) {
+func openStore(ctx context.Context, o options, etcd *store.Log, as store.Options) (*store.Store, error) {
 	tables := append(append(tenant.Definitions(), rooms.Definitions()...), participants.Definitions()...)
-	log, err := store.Open(etcd, store.Options{Prefix: o.EtcdPrefix, MaxTxnOps: o.EtcdMaxTxnOps, Logger: logger}, tables...)
+	as.Prefix, as.MaxTxnOps = o.EtcdPrefix, o.EtcdMaxTxnOps
+	log, err := store.Open(etcd, as, tables...)
 	if err != nil {
 		return nil, err
 	}

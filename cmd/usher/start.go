@@ -83,8 +83,8 @@ func keptOperatorKey(path string) (key tenant.Secret, made bool, err error) {
 
 // welcome tells a person at a terminal what to do next. On the first start of an embedded log that is a tenant to try
 // things with, and a command that works as printed.
-func welcome(ctx context.Context, o options, s secrets, tenants *tenant.Service, addr net.Addr) error {
-	fmt.Printf("usher serves on http://%s (operations on http://%s)\n", addr, o.OpsListen)
+func welcome(ctx context.Context, o options, s secrets, tenants *tenant.Service, addr, ops net.Addr) error {
+	fmt.Printf("usher serves on http://%s (operations on http://%s)\n", addr, ops)
 	if first, _, _ := tenants.List("", 0, 1); len(o.EtcdEndpoints) > 0 || len(first) > 0 {
 		return nil
 	}

@@ -41,12 +41,13 @@ type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	url    string
+	ops    string // URL of the operations port
 	key    string // the API key that a first start has printed
 	stderr *bytes.Buffer
 }
 
 var (
-	servesOn = regexp.MustCompile(`^usher serves on (http://\S+) `)
+	servesOn = regexp.MustCompile(`^usher serves on (http://\S+) \(operations on (http://\S+)\)`)
 	apiKey   = regexp.MustCompile(`^\s+API key\s+(usk_\S+)`)
 )
 
@@ -68,7 +69,7 @@ func start(t *testing.T, dir string, first bool, more ...string) *process {
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
 		if found := servesOn.FindStringSubmatch(lines.Text()); found != nil {
-			p.url = found[1]
+			p.url, p.ops = found[1], found[2]
 		}
 		if found := apiKey.FindStringSubmatch(lines.Text()); found != nil {
 			p.key = found[1]

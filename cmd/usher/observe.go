@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
+
+	"usher/gateway/operations"
+	"usher/observability"
+)
+
+// observed is what the process is watched by.
+type observed struct {
+	logger  *slog.Logger
+	level   *slog.LevelVar
+	recent  *observability.Recent
+	metrics *observability.Metrics
+	tracing *observability.Tracing // nil without a collector
+	build   observability.Build
+	etcdCA  string // path
+}
+
+// recentLines is how many warnings and errors the status page shows.
+const recentLines = 50
+
+// observe makes the logger, the registry of metrics and the tracer.
+func observe(ctx context.Context, o options) (*observed, error) {
+	format, err := observability.ParseLogFormat(o.LogFormat)
+	if err != nil {
+		return nil, err
+	}
+	level, err := observability.ParseLogLevel(o.LogLevel)
+	if err != nil {
+		return nil, err
+	}
+	s := &observed{level: new(slog.LevelVar), recent: observability.NewRecent(recentLines), build: observability.ReadBuild(stamped), etcdCA: o.EtcdCA}
+	s.level.Set(level)
+	s.logger = observability.NewLogger(os.Stderr, format, s.level, s.recent)
+	s.metrics = observability.NewMetrics(s.build)
+	s.tracing, err = observability.NewTracing(ctx, observability.TracingOptions{
+		Endpoint: o.OTLPEndpoint, Protocol: o.OTLPProtocol, Ratio: o.TraceRatio, Build: s.build,
+	})
+	return s, err
+}
+
+// traced has every request begin a span, or go on with its caller's, where there is somebody to send them to.
+func (s *observed) traced(g http.Handler) http.Handler {
+	if s.tracing == nil {
+		return g
+	}
+	return otelhttp.NewHandler(g, "HTTP", otelhttp.WithTracerProvider(s.tracing.Provider()),
+		otelhttp.WithPropagators(observability.Propagator()), otelhttp.WithMeterProvider(noop.NewMeterProvider()))
+}
+
+// provider traces requests into etcd; nil without a collector.
+func (s *observed) provider() trace.TracerProvider {
+	if s == nil || s.tracing == nil {
+		return nil
+	}
+	return s.tracing.Provider()
+}
+
+// certificates tells until when those are good that are used towards etcd.
+func (s *observed) certificates(config *tls.Config) {
+	if s == nil || config == nil {
+		return
+	}
+	for _, pair := range config.Certificates {
+		if pair.Leaf != nil {
+			s.metrics.Certificate("etcd_client", pair.Leaf)
+		}
+	}
+	text, err := os.ReadFile(s.etcdCA)
+	if err != nil {
+		return // none was given; one that cannot be read was refused before
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if ca, err := x509.ParseCertificate(block.Bytes); err == nil {
+			s.metrics.Certificate("etcd_ca", ca)
+		}
+	}
+}
+
+// lines are the recent warnings and errors as the status page shows them.
+func (s *observed) lines() (lines []operations.Line) {
+	for _, line := range s.recent.Lines() {
+		var text strings.Builder
+		text.WriteString(line.Message)
+		for _, a := range line.Attrs {
+			text.WriteString(" " + a.Name + "=" + a.Value)
+		}
+		lines = append(lines, operations.Line{At: line.At, Bad: line.Level >= slog.LevelError, Text: text.String()})
+	}
+	return lines
+}

@@ -1,0 +1,223 @@
+package main_test
+
+import (
+	"context"
+	"fmt"
+	"image/png"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	spans "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/grpc"
+)
+
+// ask is a request to the operations port.
+func (p *process) ask(method, path, body string, headers ...string) (status int, header http.Header, answer string) {
+	p.t.Helper()
+	request, err := http.NewRequest(method, p.ops+path, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return response.StatusCode, response.Header, string(text)
+}
+
+// until waits for something to become true.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func TestTheOperationsPort(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir(), true, "--log-format", "json")
+	if status, _, body := p.ask("GET", "/healthz", ""); status != 200 || body != "ok\n" {
+		t.Error(status, body)
+	}
+	if status, _, body := p.ask("GET", "/readyz", ""); status != 200 || !strings.Contains(body, `"state":"READY"`) {
+		t.Error(status, body)
+	}
+	if status, _, _ := p.ask("GET", "/api/v1/rooms", ""); status != 404 {
+		t.Error("the API is served on the operations port")
+	}
+	status, _, text := p.ask("GET", "/metrics", "")
+	if status != 200 {
+		t.Error(status)
+	}
+	if problems, err := promlint.New(strings.NewReader(text)).Lint(); err != nil || len(problems) > 0 {
+		t.Error(err, problems)
+	}
+	for _, name := range []string{"usher_build_info{", "go_goroutines", "process_cpu_seconds_total", "usher_etcd_has_leader{", "usher_sweeper_leading "} {
+		until(t, name, func() bool {
+			_, _, text := p.ask("GET", "/metrics", "")
+			return strings.Contains(text, name)
+		})
+	}
+	if _, header, _ := p.ask("GET", "/metrics", "", "Accept", "application/openmetrics-text"); !strings.Contains(header.Get("Content-Type"), "openmetrics") {
+		t.Error("no OpenMetrics:", header)
+	}
+	if status, _, body := p.ask("PUT", "/log-level", "loud"); status != 400 || !strings.Contains(body, "debug") {
+		t.Error(status, body)
+	}
+	if status, _, body := p.ask("PUT", "/log-level", "error"); status != 200 || body != "error\n" {
+		t.Error(status, body)
+	}
+	if _, _, body := p.ask("GET", "/log-level", ""); body != "error\n" {
+		t.Error(body)
+	}
+	if status, _, err := p.do("GET", "/api/v1/rooms", ""); err != nil || status != 200 {
+		t.Fatal(status, err)
+	}
+	p.kill()
+	if strings.Contains(p.stderr.String(), `"msg":"request"`) {
+		t.Error("a request was logged though the level is error:", p.stderr)
+	}
+}
+
+// TestTheStatusPage looks at the page as a person does: in a browser, for its words and for its colours.
+func TestTheStatusPage(t *testing.T) {
+	t.Parallel()
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("needs chromium: apt-get install chromium")
+	}
+	p := start(t, t.TempDir(), true)
+	for i := range 40 {
+		if status, _, err := p.do("POST", fmt.Sprintf("/api/v1/rooms/room-%d/participants", i%4), `{"display_name":"<b>A</b>"}`); err != nil || status != 201 {
+			t.Fatal(status, err)
+		}
+	}
+	if status, _, _ := p.ask("PUT", "/log-level", "info"); status != 200 { // a warning for the list
+		t.Fatal(status)
+	}
+	until(t, "samples", func() bool {
+		_, _, page := p.ask("GET", "/", "")
+		return strings.Contains(page, "requests per second") && strings.Contains(page, "of 8 GiB") && strings.Contains(page, "since (UTC)")
+	})
+	browse := func(args ...string) string {
+		t.Helper()
+		args = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + t.TempDir()}, args...)
+		out, err := exec.Command(chromium, append(args, p.ops+"/")...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	page := browse("--dump-dom")
+	host, _ := os.Hostname()
+	for _, words := range []string{
+		`<span class="badge READY">READY</span>`, host, "revisions behind", "<b>40</b><span class=\"soft\">participants</span>",
+		"<b>4</b><span class=\"soft\">rooms</span>", "<polyline", "Busiest tenants", "tenant_", "the level of the log was changed",
+	} {
+		if !strings.Contains(page, words) {
+			t.Errorf("the page does not say %s:\n%s", words, page)
+		}
+	}
+	picture := filepath.Join(t.TempDir(), "status.png")
+	browse("--window-size=1200,900", "--screenshot="+picture)
+	file, err := os.Open(picture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	image, err := png.Decode(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	green := 0
+	for y := range 80 { // the badge, in the style that the page's own policy has to let pass
+		for x := range 400 {
+			if r, g, b, _ := image.At(x, y).RGBA(); r>>8 == 0x1f && g>>8 == 0x7a && b>>8 == 0x4d {
+				green++
+			}
+		}
+	}
+	if green < 500 {
+		t.Errorf("the badge is not green: %d pixels are", green)
+	}
+}
+
+// receiver is an OpenTelemetry collector that keeps what it is sent.
+type receiver struct {
+	collector.UnimplementedTraceServiceServer
+	mu    sync.Mutex
+	spans []*spans.Span // guarded by mu
+}
+
+func (r *receiver) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, resource := range request.GetResourceSpans() {
+		for _, scope := range resource.GetScopeSpans() {
+			r.spans = append(r.spans, scope.GetSpans()...)
+		}
+	}
+	return &collector.ExportTraceServiceResponse{}, nil
+}
+
+// named are the spans of the name.
+func (r *receiver) named(name string) (found []*spans.Span) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.spans {
+		if s.GetName() == name {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// TestTracesReachACollector sends the spans of a request over OTLP, from the HTTP request into etcd over gRPC.
+func TestTracesReachACollector(t *testing.T) {
+	t.Parallel()
+	var ports net.ListenConfig
+	listener, err := ports.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	received, server := &receiver{}, grpc.NewServer()
+	collector.RegisterTraceServiceServer(server, received)
+	go func() { _ = server.Serve(listener) }() // ends with Stop
+	t.Cleanup(server.Stop)
+
+	dir, etcd := t.TempDir(), "http://"+freePort(t)
+	first := start(t, dir, true, "--etcd-listen", etcd)
+	p := start(t, t.TempDir(), false, "--etcd-endpoints", etcd, "--operator-key", strings.Repeat("k", 16),
+		"--master-key-file", filepath.Join(dir, "master-key"), "--otlp-endpoint", "http://"+listener.Addr().String(), "--trace-ratio", "1")
+	p.key = first.key
+	if status, _, err := p.do("POST", "/api/v1/rooms/CS101/participants", `{"display_name":"A"}`); err != nil || status != 201 {
+		t.Fatal(status, err)
+	}
+	until(t, "the spans", func() bool {
+		return len(received.named("POST /api/v1/rooms/{id}/participants")) == 1 && len(received.named("etcdserverpb.KV/Txn")) > 0
+	})
+	transaction, rpc := received.named("etcd.Txn"), received.named("etcdserverpb.KV/Txn")
+	if len(transaction) != 1 || len(rpc) != 1 || string(rpc[0].GetParentSpanId()) != string(transaction[0].GetSpanId()) {
+		t.Errorf("the call of etcd is not the transaction's child: %v %v", transaction, rpc)
+	}
+}

@@ -1,0 +1,98 @@
+package gateway
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.opentelemetry.io/otel/trace"
+
+	"usher"
+)
+
+// metrics is what the HTTP surface tells of itself. Labels are bounded: methods and routes by the table of routes, the
+// status by its class. No tenant ever labels a histogram.
+type metrics struct {
+	requests *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+	sent     prometheus.Counter
+	auth     *prometheus.CounterVec
+	limits   *prometheus.CounterVec
+	panics   prometheus.Counter
+}
+
+// requestBuckets are those of OpenTelemetry's http.server.request.duration, in seconds.
+var requestBuckets = []float64{.005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10}
+
+func newMetrics(registry prometheus.Registerer) metrics {
+	make := promauto.With(registry)
+	return metrics{
+		requests: make.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "usher_http_request_duration_seconds", Help: "Requests, by method, template of the route and class of the status.",
+			Buckets: requestBuckets,
+		}, []string{"method", "route", "status"}),
+		inFlight: make.NewGauge(prometheus.GaugeOpts{Name: "usher_http_requests_in_flight", Help: "Requests that are being answered."}),
+		sent:     make.NewCounter(prometheus.CounterOpts{Name: "usher_http_response_bytes_total", Help: "Bytes of the bodies of answers."}),
+		auth: make.NewCounterVec(prometheus.CounterOpts{
+			Name: "usher_auth_decisions_total",
+			Help: "Decisions on credentials: the kind of the credential, and allowed or the code of the refusal.",
+		}, []string{"credential", "decision"}),
+		limits: make.NewCounterVec(prometheus.CounterOpts{
+			Name: "usher_rate_limit_decisions_total", Help: "Requests that a tenant's rate limit has let pass, and refused.",
+		}, []string{"decision"}),
+		panics: make.NewCounter(prometheus.CounterOpts{Name: "usher_http_panics_total", Help: "Requests whose handling ended in a panic, which was caught."}),
+	}
+}
+
+// request notes one that was answered. Its trace, when it has one, is shown with the bucket that it fell into.
+func (m metrics) request(c *call, answer *recorder, took time.Duration, span trace.SpanContext) {
+	route := "unmatched"
+	if c.route != nil {
+		route = c.route.path
+	}
+	duration := m.requests.WithLabelValues(methodOf(c.Request), route, statusClass(answer.status))
+	if exemplars, ok := duration.(prometheus.ExemplarObserver); ok && span.IsSampled() {
+		exemplars.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": span.TraceID().String()})
+	} else {
+		duration.Observe(took.Seconds())
+	}
+	m.sent.Add(float64(answer.bytes))
+}
+
+var knownMethods = []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete, http.MethodPut, http.MethodHead, http.MethodOptions}
+
+// methodOf is the request's method, or _OTHER for what a stranger has made up (OpenTelemetry's name for it).
+func methodOf(r *http.Request) string {
+	if slices.Contains(knownMethods, r.Method) {
+		return r.Method
+	}
+	return "_OTHER"
+}
+
+var statusClasses = [...]string{1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
+
+func statusClass(status int) string {
+	if class := status / 100; class >= 1 && class < len(statusClasses) {
+		return statusClasses[class]
+	}
+	return "none" // the connection was gone before there was an answer
+}
+
+// authorized notes who was let in, or why not.
+func (m metrics) authorized(by credential, err error) {
+	decision := "allowed"
+	if err != nil {
+		decision = string(usher.AsError(err).Code)
+	}
+	m.auth.WithLabelValues(string(by), decision).Inc()
+}
+
+func (m metrics) limited(refused bool) {
+	decision := "allowed"
+	if refused {
+		decision = "refused"
+	}
+	m.limits.WithLabelValues(decision).Inc()
+}

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"usher"
+)
+
+// submission is a change in the writer's hands.
+type submission struct {
+	arrived    time.Time
+	ctx        context.Context
+	aggregates func(*Snapshot) []Key
+	decide     func(*Tx) (any, error)
+	alone      bool // too large to share a transaction; only the writer touches it
+
+	bell chan struct{} // rung when the verdict has moved on
+
+	mu      sync.Mutex
+	verdict verdict // guarded by mu
+	sent    bool    // guarded by mu: the log may have it
+}
+
+// verdict is what is known of a submission so far.
+type verdict struct {
+	attempt  int // counts the decisions, from 1
+	decision any
+	refusal  error // of Decide
+	failure  error // of the commit
+	final    bool
+	carrier  trace.SpanContext // of the transaction that carried it, when that is traced
+}
+
+func (sub *submission) look() verdict {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	return sub.verdict
+}
+
+// abandon ends the wait of a caller that is out of time.
+func (sub *submission) abandon() verdict {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if sub.verdict.final {
+		return sub.verdict
+	}
+	err := &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Err: sub.ctx.Err(),
+		Detail: "The write was not done: it could not be sent to the log in time. Try again."}
+	if sub.sent {
+		err.Code, err.Detail = usher.CodeOutcomeUnknown, "The write was sent and its outcome is not known. Read before you repeat it."
+	}
+	return verdict{final: true, failure: err}
+}
+
+// decided shows the caller a decision whose commit is about to be sent.
+func (sub *submission) decided(decision any, refusal error) {
+	sub.mu.Lock()
+	sub.verdict = verdict{attempt: sub.verdict.attempt + 1, decision: decision, refusal: refusal}
+	sub.sent = true
+	sub.mu.Unlock()
+	sub.ring()
+}
+
+// settle makes the verdict final; failure is nil when the decision holds.
+func (sub *submission) settle(failure error) { sub.settleBy(trace.SpanContext{}, failure) }
+
+// settleBy is settle for what a transaction has carried.
+func (sub *submission) settleBy(carrier trace.SpanContext, failure error) {
+	sub.mu.Lock()
+	sub.verdict.final, sub.verdict.failure, sub.verdict.carrier = true, failure, carrier
+	sub.mu.Unlock()
+	sub.ring()
+}
+
+// again takes back a decision whose compare failed: the log does not have it.
+func (sub *submission) again() {
+	sub.mu.Lock()
+	sub.sent = false
+	sub.mu.Unlock()
+}
+
+func (sub *submission) ring() {
+	select {
+	case sub.bell <- struct{}{}:
+	default: // rung already; whoever comes will see the newest verdict
+	}
+}
