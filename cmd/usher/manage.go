@@ -24,13 +24,16 @@ const (
 
 // manageCommands are the groups, one for each resource.
 func manageCommands() []*cobra.Command {
-	groups := []*cobra.Command{tenantCommand(), keyCommand(), configCommand(), signingKeyCommand(), roomCommand(), participantCommand()}
+	groups := []*cobra.Command{tenantCommand(), keyCommand(), configCommand(), signingKeyCommand(), roomCommand(), participantCommand(), checkCommand()}
 	for _, group := range groups {
 		f := group.PersistentFlags()
 		f.String("url", "", "the gateway's URL (USHER_URL; default "+defaultURL+")")
 		f.String("profile", "", "the profile to use, from "+"$"+configVariable+" or usher/config.yaml in the user's configuration directory")
 		f.StringP("output", "o", "table", "table, json or yaml")
-		group.Long = group.Short + ".\n\nThe key to call with is USHER_OPERATOR_KEY, USHER_API_KEY, or in the profile:\n\n" +
+		if group.Long == "" {
+			group.Long = group.Short + "."
+		}
+		group.Long += "\n\nThe key to call with is USHER_OPERATOR_KEY, USHER_API_KEY, or in the profile:\n\n" +
 			"  current: prod\n  profiles:\n    prod:\n      url: https://usher.example.com\n      operator_key_file: /run/secrets/usher-operator-key\n" +
 			"      # or operator_key, api_key, api_key_file"
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -97,6 +98,75 @@ func TestTheOperationsPort(t *testing.T) {
 	if strings.Contains(p.stderr.String(), `"msg":"request"`) {
 		t.Error("a request was logged though the level is error:", p.stderr)
 	}
+}
+
+// TestADrainLosesNoRequest has callers on kept connections while the process is told to end. Until each has been asked to
+// go elsewhere, every one of its requests is answered.
+func TestADrainLosesNoRequest(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir(), true, "--drain-delay", "2s")
+	var callers sync.WaitGroup
+	told := make(chan struct{}, 16)
+	for range cap(told) {
+		callers.Go(func() {
+			client := &http.Client{Transport: &http.Transport{}} // a connection of its own
+			for {
+				request, err := http.NewRequest("POST", p.url+"/api/v1/rooms/CS101/participants", strings.NewReader(`{"display_name":"A"}`))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				request.Header.Set("X-API-Key", p.key)
+				request.Header.Set("Content-Type", "application/json")
+				response, err := client.Do(request)
+				if err != nil {
+					t.Errorf("a request was lost: %v", err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, response.Body)
+				_ = response.Body.Close()
+				if status := response.StatusCode; status != 201 && status != 409 && status != 429 {
+					t.Errorf("answered %d", status)
+				}
+				if response.Close {
+					told <- struct{}{}
+					return
+				}
+			}
+		})
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "not ready", func() bool {
+		status, _, _ := p.ask("GET", "/readyz", "")
+		return status == 503
+	})
+	callers.Wait()
+	if len(told) != cap(told) {
+		t.Errorf("only %d of %d callers were asked to go elsewhere", len(told), cap(told))
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("it did not end well: %v %s", err, p.stderr)
+	}
+}
+
+func TestCheckProvesAnInstallation(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := start(t, dir, true)
+	key, err := os.ReadFile(filepath.Join(dir, "operator-key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := operatorOf(t, p.url, string(key))
+	o.says("made the tenant|took the seat p_|verified its token|removed it", "check")
+	if list := o.says("demo", "tenant", "list"); strings.Contains(list, "usher check") {
+		t.Errorf("the tenant is still there: %s", list)
+	}
+	backend := operator{t: t, env: []string{"USHER_URL=" + p.url, "USHER_API_KEY=" + p.key}}
+	backend.says("took the seat p_|verified its token", "check")
+	operator{t: t, env: []string{"USHER_URL=http://127.0.0.1:1", "USHER_API_KEY=" + p.key}}.fails("take a seat: no answer", "check")
 }
 
 // TestTheStatusPage looks at the page as a person does: in a browser, for its words and for its colours.

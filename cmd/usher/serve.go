@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -149,10 +150,12 @@ func background(ctx context.Context, log *store.Store, tenants *tenant.Service, 
 	}
 }
 
-// serveBoth serves until the context ends: then not ready, no new connections, and what is in flight is answered.
+// serveBoth serves until the context ends. Then it is not ready, and its answers ask callers to connect anew, elsewhere;
+// after the delay it takes no new connections, and what is in flight is answered.
 func serveBoth(ctx context.Context, o options, logger *slog.Logger, api, ops net.Listener, g http.Handler,
 	board *operations.Operations, ready func() error) error {
-	servers := []*http.Server{newServer(g, logger), newServer(board, logger)}
+	farewell := &farewell{Handler: g}
+	servers := []*http.Server{newServer(farewell, logger), newServer(board, logger)}
 	running, ctx := errgroup.WithContext(ctx)
 	running.Go(func() error {
 		board.Sample(ctx)
@@ -169,12 +172,29 @@ func serveBoth(ctx context.Context, o options, logger *slog.Logger, api, ops net
 	running.Go(func() error {
 		<-ctx.Done()
 		board.Drain()
+		farewell.said.Store(true)
+		time.Sleep(o.DrainDelay)
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.DrainTimeout)
 		defer cancel()
 		return errors.Join(servers[0].Shutdown(drain), servers[1].Shutdown(drain))
 	})
 	running.Go(ready)
 	return running.Wait()
+}
+
+// farewell asks callers, once it is said, not to come back on the same connection: a connection that is closed while a
+// caller begins to send on it loses a request.
+type farewell struct {
+	http.Handler
+	said atomic.Bool
+}
+
+// ServeHTTP answers.
+func (f *farewell) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if f.said.Load() {
+		w.Header().Set("Connection", "close")
+	}
+	f.Handler.ServeHTTP(w, r)
 }
 
 func newServer(h http.Handler, logger *slog.Logger) *http.Server {
