@@ -46,6 +46,7 @@ type options struct {
 	MaxTenantSeries int
 
 	MaxStaleness time.Duration
+	StartTimeout time.Duration
 	DrainDelay   time.Duration
 	DrainTimeout time.Duration
 }
@@ -74,6 +75,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.Float64Var(&o.TraceRatio, "trace-ratio", 0.01, "share of requests to trace of those whose caller has not decided it (traceparent)")
 	f.IntVar(&o.MaxTenantSeries, "metrics-max-tenants", gateway.DefaultTenantSeries, "how many tenants have metrics of their own; the others share one")
 	f.DurationVar(&o.MaxStaleness, "max-staleness", 10*time.Minute, "for how long to answer reads after the last word from etcd")
+	f.DurationVar(&o.StartTimeout, "start-timeout", 2*time.Minute, "for how long to wait for etcd, and then for the first list of the log, before giving up")
 	f.DurationVar(&o.DrainDelay, "drain-delay", 0, "for how long to take new requests after SIGTERM, while not ready: what load balancers need to turn away")
 	f.DurationVar(&o.DrainTimeout, "drain-timeout", 20*time.Second, "how long requests in flight may take to end after SIGTERM")
 }

@@ -62,10 +62,10 @@ func version() string {
 }
 
 const (
-	startTimeout = 2 * time.Minute // for the first list of a large log
-	headerWait   = 10 * time.Second
-	bodyWait     = 30 * time.Second
-	idleWait     = 2 * time.Minute
+	dialPause  = time.Second
+	headerWait = 10 * time.Second
+	bodyWait   = 30 * time.Second
+	idleWait   = 2 * time.Minute
 )
 
 // run builds the house from the ground up, serves until the context ends, and takes it down again.
@@ -216,9 +216,26 @@ func openLog(ctx context.Context, o options, logger *slog.Logger, seen *observed
 		return nil, err
 	}
 	seen.certificates(config)
-	return store.Dial(ctx, store.DialOptions{
+	return dial(ctx, o.StartTimeout, store.DialOptions{
 		Endpoints: o.EtcdEndpoints, TLS: config, Username: o.EtcdUser, Password: o.EtcdPassword, Logger: logger, Tracing: seen.provider(),
 	})
+}
+
+// dial tries for as long as a start may take: a cluster that comes up beside this process, or elects a leader, is not a
+// reason to die.
+func dial(ctx context.Context, patience time.Duration, o store.DialOptions) (*store.Log, error) {
+	for deadline := time.Now().Add(patience); ; {
+		log, err := store.Dial(ctx, o)
+		if err == nil || ctx.Err() != nil || time.Now().Add(dialPause).After(deadline) {
+			return log, err
+		}
+		o.Logger.Warn("etcd does not answer yet; trying again", "error", err)
+		select {
+		case <-time.After(dialPause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // openStore follows the log, and returns when all of it is in the index.
@@ -229,7 +246,7 @@ func openStore(ctx context.Context, o options, etcd *store.Log, as store.Options
 	if err != nil {
 		return nil, err
 	}
-	starting, cancel := context.WithTimeout(ctx, startTimeout)
+	starting, cancel := context.WithTimeout(ctx, o.StartTimeout)
 	defer cancel()
 	if err := log.WaitReady(starting); err != nil {
 		log.Close()

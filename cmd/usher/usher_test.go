@@ -192,7 +192,7 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 		"directory a file":   {[]string{"--data-dir", file}, "data directory"},
 		"wrong master key":   {[]string{"--data-dir", written, "--master-key-file", other}, "master key file"},
 		"missing master key": {[]string{"--master-key-file", file + "-none"}, "no such file"},
-		"etcd unreachable":   {[]string{"--etcd-endpoints", "127.0.0.1:1", "--operator-key", strings.Repeat("k", 16), "--master-key-file", other}, "does not answer"},
+		"etcd unreachable":   {[]string{"--etcd-endpoints", "127.0.0.1:1", "--operator-key", strings.Repeat("k", 16), "--master-key-file", other, "--start-timeout", "1s"}, "does not answer"},
 		"short operator key": {[]string{"--operator-key", "short"}, "at least 16"},
 		"unknown flag":       {[]string{"--nope"}, "unknown flag"},
 	} {
