@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -29,14 +30,14 @@ type built struct {
 }
 
 // build compiles Usher for the platform and puts it into an image.
-func build(s source, work, platform string) (built, error) {
+func build(ctx context.Context, s source, work, platform string) (built, error) {
 	system, arch, ok := strings.Cut(platform, "/")
 	if !ok {
 		return built{}, fmt.Errorf("the platform %q is not like linux/amd64", platform)
 	}
 	binary := filepath.Join(work, "usher-"+arch)
 	// The flags of the Dockerfile: no path, no time and no checkout state of this machine gets into the binary.
-	compile := exec.Command("go", "build", "-trimpath", "-buildvcs=false",
+	compile := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -buildid= -X main.stamped="+s.version, "-o", binary, "./cmd/usher")
 	compile.Dir = s.dir
 	compile.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch, "GOFLAGS=-mod=readonly", "GOWORK=off")

@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -26,7 +27,7 @@ func TestTheImage(t *testing.T) {
 			t.Fatal(string(out))
 		}
 		tars[i] = filepath.Join(t.TempDir(), "usher.tar")
-		if err := run(options{source: clone, version: "v1.2.3", out: tars[i], platform: "linux/amd64", sbom: tars[i] + ".json"}); err != nil {
+		if err := run(context.Background(), options{source: clone, version: "v1.2.3", out: tars[i], platform: "linux/amd64", sbom: tars[i] + ".json"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -115,7 +116,7 @@ func TestTheLayoutHasEveryPlatformAndItsBill(t *testing.T) {
 		t.Skip("compiles for two platforms")
 	}
 	dir := filepath.Join(t.TempDir(), "oci")
-	if err := run(options{source: "../..", layout: dir}); err != nil {
+	if err := run(context.Background(), options{source: "../..", layout: dir}); err != nil {
 		t.Fatal(err)
 	}
 	index, err := layout.ImageIndexFromPath(dir)

@@ -7,11 +7,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 )
@@ -26,7 +28,10 @@ func main() {
 	flag.StringVar(&o.platform, "platform", "linux/amd64", "platform of the tar")
 	flag.StringVar(&o.sbom, "sbom", "", "file to write the bill of materials to as well (CycloneDX)")
 	flag.Parse()
-	if err := run(o); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, o)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
 		os.Exit(1)
 	}
@@ -37,11 +42,11 @@ type options struct{ source, version, tag, out, layout, platform, sbom string }
 // platforms are those of the layout.
 var platforms = []string{"linux/amd64", "linux/arm64"}
 
-func run(o options) (err error) {
+func run(ctx context.Context, o options) (err error) {
 	if o.out == "" && o.layout == "" {
 		return errors.New("say what to write: -out FILE or -layout DIRECTORY")
 	}
-	source, err := sourceOf(o)
+	source, err := sourceOf(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -55,7 +60,7 @@ func run(o options) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 	if o.out != "" {
 		fmt.Println("building", o.platform)
-		b, err := build(source, work, o.platform)
+		b, err := build(ctx, source, work, o.platform)
 		if err != nil {
 			return err
 		}
@@ -77,7 +82,7 @@ func run(o options) (err error) {
 	var all []built
 	for _, p := range platforms {
 		fmt.Println("building", p)
-		b, err := build(source, work, p)
+		b, err := build(ctx, source, work, p)
 		if err != nil {
 			return err
 		}
@@ -97,12 +102,12 @@ type source struct {
 	time                   int64 // of the commit, in Unix seconds: an image has no other time
 }
 
-func sourceOf(o options) (s source, err error) {
+func sourceOf(ctx context.Context, o options) (s source, err error) {
 	if s.dir, err = filepath.Abs(o.source); err != nil {
 		return s, err
 	}
 	git := func(args ...string) (string, error) {
-		out, err := exec.Command("git", append([]string{"-C", s.dir}, args...)...).Output()
+		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", s.dir}, args...)...).Output()
 		if err != nil {
 			return "", fmt.Errorf("git %s: %w", args[0], err)
 		}

@@ -111,7 +111,7 @@ func TestADrainLosesNoRequest(t *testing.T) {
 		callers.Go(func() {
 			client := &http.Client{Transport: &http.Transport{}} // a connection of its own
 			for {
-				request, err := http.NewRequest("POST", p.url+"/api/v1/rooms/CS101/participants", strings.NewReader(`{"display_name":"A"}`))
+				request, err := http.NewRequest(http.MethodPost, p.url+"/api/v1/rooms/CS101/participants", strings.NewReader(`{"display_name":"A"}`))
 				if err != nil {
 					t.Error(err)
 					return
