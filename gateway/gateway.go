@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -48,7 +49,12 @@ type Options struct {
 // Gateway serves the API.
 type Gateway struct {
 	Options
-	router  *mux.Router
+	router    *mux.Router
+	resources map[*mux.Route]*resource
+	observers map[*route]*observers
+
+	operator [sha256.Size]byte // of the operator's key
+
 	limits  limits
 	metrics metrics
 	byOwner *tenantMetrics
@@ -68,55 +74,72 @@ func New(o Options) *Gateway {
 		o.Now = time.Now
 	}
 	g := &Gateway{
-		Options: o, limits: limits{replicas: o.Log.Replicas},
+		Options: o, operator: sha256.Sum256([]byte(o.OperatorKey.Reveal())), limits: limits{replicas: o.Log.Replicas},
 		metrics: newMetrics(o.Metrics), byOwner: newTenantMetrics(o.MaxTenantSeries, o.Rooms.Census, o.Metrics),
 	}
-	g.router = g.route()
+	g.route()
 	return g
 }
 
 // call is one request on its way through the gateway.
 type call struct {
 	*http.Request
-	id     string // X-Request-ID
-	route  *route // nil until one is found
-	body   []byte // once readBody has read it
-	caller caller
+	ctx      context.Context // the request's, with its deadline
+	id       string          // X-Request-ID
+	resource *resource       // nil until one is found
+	route    *route          // nil until one is found
+	body     []byte          // once readBody has read it
+	caller   caller
+	answer   recorder
 
 	limited bool // by the tenant's rate limit
 	joined  int  // how many were seated
 }
 
-type callKey struct{}
+// Context ends when the caller is gone, or when the request has taken as long as it may.
+func (c *call) Context() context.Context { return c.ctx }
 
-// ServeHTTP takes a request through what every request goes through: its id, its deadline, its log line and metrics, and
-// the safety net that turns a panic into an answer.
+// Names of headers in the form in which net/http keeps them, which saves it from finding that form for each request.
+const (
+	headerAPIKey     = "X-Api-Key"
+	headerRequestID  = "X-Request-Id"
+	headerRevision   = "Usher-Revision"
+	headerRateLimit  = "Ratelimit"
+	headerRatePolicy = "Ratelimit-Policy"
+)
+
+// ServeHTTP takes a request through what every request goes through: its id, its log line and metrics, and the safety net
+// that turns a panic into an answer.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	g.metrics.inFlight.Inc()
 	defer g.metrics.inFlight.Dec()
-	ctx, cancel := context.WithTimeout(traced(r), g.RequestTimeout)
-	defer cancel()
-	c := &call{id: requestID(r.Header.Get("X-Request-ID"))}
-	c.Request = r.WithContext(context.WithValue(ctx, callKey{}, c))
-	answer := &recorder{ResponseWriter: w}
-	w.Header().Set("X-Request-ID", c.id)
-	w.Header().Set("Usher-Revision", strconv.FormatInt(g.Log.Revision(), 10))
+	c := &call{Request: r, ctx: traced(r), id: requestID(r.Header.Get(headerRequestID)), answer: recorder{ResponseWriter: w}}
+	header := w.Header()
+	header[headerRequestID] = []string{c.id}
+	header[headerRevision] = []string{strconv.FormatInt(g.Log.Revision(), 10)}
 	var failure error
 	defer func() {
 		if p := recover(); p != nil {
 			g.metrics.panics.Inc()
 			failure = usher.Internal(fmt.Errorf("%v\n%s", p, debug.Stack()), "serve: panic")
-			writeProblem(answer, c, failure)
+			writeProblem(&c.answer, c, failure)
 		}
-		g.note(c, answer, failure, time.Since(started))
+		g.note(c, failure, time.Since(started))
 	}()
-	answer.failed = func(err error) { failure = err }
-	g.router.ServeHTTP(answer, c.Request)
+	c.answer.failed = func(err error) { failure = err }
+	g.dispatch(&c.answer, c)
 }
 
-// callOf is the call that the request belongs to.
-func callOf(r *http.Request) *call { return r.Context().Value(callKey{}).(*call) }
+// deadline gives a request that may wait for the log no longer than it may take. A read waits for nothing, but where it
+// asks for a revision, which has a shorter time of its own.
+func (g *Gateway) deadline(c *call) (cancel context.CancelFunc) {
+	if c.Method == http.MethodGet || c.Method == http.MethodHead {
+		return func() {}
+	}
+	c.ctx, cancel = context.WithTimeout(c.ctx, g.RequestTimeout)
+	return cancel
+}
 
 const maxRequestID = 128
 
@@ -145,10 +168,11 @@ func traced(r *http.Request) context.Context {
 }
 
 // note tells the log, the metrics and the trace what became of a request.
-func (g *Gateway) note(c *call, answer *recorder, failure error, took time.Duration) {
-	g.logRequest(c, answer, failure, took)
+func (g *Gateway) note(c *call, failure error, took time.Duration) {
+	answer := &c.answer
+	g.logRequest(c, failure, took)
 	span := trace.SpanFromContext(c.Context())
-	g.metrics.request(c, answer, took, span.SpanContext())
+	g.metrics.request(c, g.observers[c.route], took, span.SpanContext())
 	g.byOwner.request(c.caller.tenant.ID, answer.status, c.joined, c.limited)
 	if !span.IsRecording() {
 		return
@@ -164,12 +188,14 @@ func (g *Gateway) note(c *call, answer *recorder, failure error, took time.Durat
 }
 
 // logRequest writes the one line of a request. Only here does the cause of a failure come to light.
-func (g *Gateway) logRequest(c *call, answer *recorder, failure error, took time.Duration) {
-	level := slog.LevelInfo
-	attrs := []slog.Attr{
-		slog.String("request_id", c.id), slog.String("method", c.Method), slog.Int("status", answer.status),
-		slog.Float64("took_ms", float64(took.Microseconds())/1000),
+func (g *Gateway) logRequest(c *call, failure error, took time.Duration) {
+	answer, level := &c.answer, slog.LevelInfo
+	if answer.status < http.StatusInternalServerError && !g.Logger.Enabled(c.Context(), level) {
+		return
 	}
+	attrs := append(make([]slog.Attr, 0, 9),
+		slog.String("request_id", c.id), slog.String("method", c.Method), slog.Int("status", answer.status),
+		slog.Float64("took_ms", float64(took.Microseconds())/1000))
 	if c.route != nil {
 		attrs = append(attrs, slog.String("route", c.route.path))
 	}
@@ -235,7 +261,7 @@ func (g *Gateway) admitState(w http.ResponseWriter, c *call) error {
 			return err
 		}
 	}
-	w.Header().Set("Usher-Revision", strconv.FormatInt(g.Log.Revision(), 10))
+	w.Header()[headerRevision] = []string{strconv.FormatInt(g.Log.Revision(), 10)}
 	return nil
 }
 

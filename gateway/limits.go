@@ -3,6 +3,8 @@ package gateway
 import (
 	"fmt"
 	"math"
+	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +29,7 @@ type limits struct {
 type bucket struct {
 	mu      sync.Mutex
 	limiter *rate.Limiter // guarded by mu, so that settings and tokens agree
+	policy  string        // what callers are told of the limiter; guarded by mu
 }
 
 // allowance is what a tenant has left.
@@ -36,6 +39,7 @@ type allowance struct {
 	perSecond float64       // of this replica
 	remaining int           // requests that it may make at once
 	retry     time.Duration // when refused, until there is one
+	policy    string        // as the header RateLimit-Policy has it
 }
 
 // take takes one request out of the tenant's bucket.
@@ -50,13 +54,12 @@ func (l *limits) take(t tenant.ID, s tenant.Settings, now time.Time) allowance {
 	b := kept.(*bucket)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.limiter.Limit() != perSecond {
+	if b.policy == "" || b.limiter.Limit() != perSecond || b.limiter.Burst() != burst {
 		b.limiter.SetLimitAt(now, perSecond)
-	}
-	if b.limiter.Burst() != burst {
 		b.limiter.SetBurstAt(now, burst)
+		b.policy = fmt.Sprintf(`"tenant";q=%d;w=%.0f`, burst, math.Ceil(float64(burst)/float64(perSecond)))
 	}
-	a := allowance{refused: !b.limiter.AllowN(now, 1), burst: burst, perSecond: float64(perSecond)}
+	a := allowance{refused: !b.limiter.AllowN(now, 1), burst: burst, perSecond: float64(perSecond), policy: b.policy}
 	tokens := b.limiter.TokensAt(now)
 	a.remaining = max(0, int(tokens))
 	if a.refused {
@@ -73,24 +76,24 @@ func (l *limits) share(now time.Time) int64 {
 	return max(1, l.alive.Load())
 }
 
-// headers tell the caller where it stands (draft-ietf-httpapi-ratelimit-headers-10): q requests in w seconds, r left, all
-// of them again in t seconds.
-func (a allowance) headers() (policy, state string) {
-	window := math.Ceil(float64(a.burst) / a.perSecond)
+// tell lets the caller know where it stands (draft-ietf-httpapi-ratelimit-headers-10): q requests in w seconds, r left,
+// all of them again in t seconds.
+func (a allowance) tell(header http.Header) {
 	reset := math.Ceil(float64(a.burst-a.remaining) / a.perSecond)
-	return fmt.Sprintf(`"tenant";q=%d;w=%.0f`, a.burst, window), fmt.Sprintf(`"tenant";r=%d;t=%.0f`, a.remaining, reset)
+	state := append(make([]byte, 0, 32), `"tenant";r=`...)
+	state = append(strconv.AppendInt(state, int64(a.remaining), 10), ";t="...)
+	header[headerRatePolicy] = []string{a.policy}
+	header[headerRateLimit] = []string{string(strconv.AppendInt(state, int64(reset), 10))}
 }
 
 // limit refuses the request of a tenant that makes too many. The operator is not limited.
-func (g *Gateway) limit(c *call, set func(name, value string)) error {
+func (g *Gateway) limit(c *call, header http.Header) error {
 	t := c.caller.tenant
 	if c.caller.credential == operatorKey || t.ID == "" {
 		return nil
 	}
 	a := g.limits.take(t.ID, t.Settings, g.Now())
-	policy, state := a.headers()
-	set("RateLimit-Policy", policy)
-	set("RateLimit", state)
+	a.tell(header)
 	c.limited = a.refused
 	g.metrics.limited(a.refused)
 	if !a.refused {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,19 +47,49 @@ func newMetrics(registry prometheus.Registerer) metrics {
 	}
 }
 
-// request notes one that was answered. Its trace, when it has one, is shown with the bucket that it fell into.
-func (m metrics) request(c *call, answer *recorder, took time.Duration, span trace.SpanContext) {
-	route := "unmatched"
-	if c.route != nil {
-		route = c.route.path
+// observers are the histograms of a route, by class of the status, ready so that no request has to look its own up. Each
+// is made when it first has something to show.
+type observers struct {
+	vec           *prometheus.HistogramVec
+	method, route string
+	byClass       [len(statusClasses)]atomic.Pointer[prometheus.Observer]
+}
+
+func (m metrics) observers(method, route string) *observers {
+	return &observers{vec: m.requests, method: method, route: route}
+}
+
+func (o *observers) of(status int) prometheus.Observer {
+	class := status / 100
+	if class < 0 || class >= len(o.byClass) {
+		class = 0
 	}
-	duration := m.requests.WithLabelValues(methodOf(c.Request), route, statusClass(answer.status))
+	if ready := o.byClass[class].Load(); ready != nil {
+		return *ready
+	}
+	made := o.vec.WithLabelValues(o.method, o.route, statusClass(status))
+	o.byClass[class].Store(&made)
+	return made
+}
+
+// request notes one that was answered. Its trace, when it has one, is shown with the bucket that it fell into.
+func (m metrics) request(c *call, ready *observers, took time.Duration, span trace.SpanContext) {
+	var duration prometheus.Observer
+	if ready != nil && ready.method == c.Method {
+		duration = ready.of(c.answer.status)
+	} else {
+		route := "unmatched"
+		if c.route != nil { // HEAD, which is answered as GET
+			route = c.route.path
+		}
+		duration = m.requests.WithLabelValues(methodOf(c.Request), route, statusClass(c.answer.status))
+	}
 	if exemplars, ok := duration.(prometheus.ExemplarObserver); ok && span.IsSampled() {
 		exemplars.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": span.TraceID().String()})
 	} else {
 		duration.Observe(took.Seconds())
 	}
-	m.sent.Add(float64(answer.bytes))
+	m.sent.Add(float64(c.answer.bytes))
 }
 
 var knownMethods = []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete, http.MethodPut, http.MethodHead, http.MethodOptions}

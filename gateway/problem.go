@@ -54,13 +54,16 @@ func challenge(code usher.Code) string {
 	return `Bearer realm="usher", error="invalid_token", error_description="` + string(code) + `"`
 }
 
+// Values that many answers share, which nobody may change.
+var nosniff, noStore = []string{"nosniff"}, []string{"no-store"}
+
 func writeBody(w http.ResponseWriter, status int, contentType string, body []byte) {
 	header := w.Header()
-	header.Set("Content-Type", contentType)
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	header.Set("X-Content-Type-Options", "nosniff")
-	if header.Get("Cache-Control") == "" {
-		header.Set("Cache-Control", "no-store")
+	header["Content-Type"] = []string{contentType}
+	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	header["X-Content-Type-Options"] = nosniff
+	if header["Cache-Control"] == nil {
+		header["Cache-Control"] = noStore
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the caller is gone, if this fails

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -22,6 +23,40 @@ func TestTheLevelChangesAtRunTime(t *testing.T) {
 	if strings.Contains(out.String(), "one") || !strings.Contains(out.String(), `"msg":"two"`) {
 		t.Error(out.String())
 	}
+}
+
+func TestLinesAreGatheredUntilSomebodyMayWaitForOne(t *testing.T) {
+	t.Parallel()
+	var out locked
+	buffer := NewBuffered(&out)
+	log := NewLogger(buffer, LogText, slog.LevelInfo, NewRecent(2))
+	log.Info("first")
+	log.With("a", 1).WithGroup("g").Warn("second")
+	if text := out.String(); !strings.Contains(text, "first") || !strings.Contains(text, "second") {
+		t.Errorf("a warning waits: %q", text)
+	}
+	log.Info("third")
+	if err := buffer.Close(); err != nil || !strings.Contains(out.String(), "third") {
+		t.Errorf("the last line is lost: %v %q", err, out.String())
+	}
+}
+
+// locked is a buffer that is written from another goroutine.
+type locked struct {
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func (l *locked) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(b)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.String()
 }
 
 func TestRecentKeepsTheLastWarningsAndErrors(t *testing.T) {

@@ -117,8 +117,11 @@ func countJoinedBefore(snapshot *store.Snapshot, prefix string, moment usher.Tim
 // endingOf is how a participant of the room reads on whom the room has ended by the pin: the end of its JSON. It is nil
 // for a room that had not. An ended room is never written again, so its last revision is that of its end.
 func endingOf(snapshot *store.Snapshot, t tenant.ID, room rooms.Room, pin int64) []byte {
+	if room.Status != rooms.Ended {
+		return nil
+	}
 	row, ok := rooms.Rooms.Get(snapshot, rooms.Path(t, room.ID))
-	if !ok || room.Status != rooms.Ended || row.Modified > pin {
+	if !ok || row.Modified > pin {
 		return nil
 	}
 	ending := append([]byte(`,"left_at":"`), must(room.EndedAt.MarshalText())...)

@@ -93,8 +93,22 @@ func NewOperatorKey() Secret { return newSecret(operatorKeyPrefix) }
 func OperatorKey(text string) Secret { return Secret{text} }
 
 func checksum(body string) string {
-	text := big.NewInt(int64(crc32.ChecksumIEEE([]byte(body)))).Text(62)
-	return strings.Repeat("0", checksumLength-len(text)) + text
+	var text [checksumLength]byte
+	rest := crc32.ChecksumIEEE([]byte(body))
+	for i := len(text) - 1; i >= 0; i-- {
+		text[i] = base62[rest%uint32(len(base62))]
+		rest /= uint32(len(base62))
+	}
+	return string(text[:])
+}
+
+func isBase62(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return true
 }
 
 // ParseAPIKey takes what a caller sent as an API key, and says whether it can be one at all.
@@ -104,7 +118,7 @@ func ParseAPIKey(s string) (Secret, bool) {
 		return Secret{}, false
 	}
 	body, sum := s[:length-checksumLength-1], s[length-checksumLength:]
-	if s[len(body)] != '_' || strings.Trim(body[len(apiKeyPrefix):], base62) != "" {
+	if s[len(body)] != '_' || !isBase62(body[len(apiKeyPrefix):]) {
 		return Secret{}, false
 	}
 	return Secret{s}, sum == checksum(body)
@@ -144,11 +158,11 @@ func keyPath(s Secret) string {
 }
 
 // Authenticate finds whose API key a secret is, used from the address. An unknown key and an expired one read the same.
-func (s *Service) Authenticate(secret Secret, from netip.Addr) (APIKey, Tenant, error) {
+func (s *Service) Authenticate(secret Secret, from func() netip.Addr) (APIKey, Tenant, error) {
 	now := s.now()
 	key, owner, err := authenticate(s.log.Snapshot(), secret, now)
 	if err == nil && !key.allows(from) {
-		err = errNotFromHere(from)
+		err = errNotFromHere(from())
 	}
 	if err == nil {
 		s.used.note(key, now)

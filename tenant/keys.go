@@ -231,10 +231,11 @@ func (s *Service) RotateMainKey(ctx context.Context, t ID, r Rotation, by Actor)
 }
 
 // allows says whether the key may be used from the address.
-func (k APIKey) allows(from netip.Addr) bool {
+func (k APIKey) allows(address func() netip.Addr) bool {
 	if len(k.CIDRs) == 0 {
 		return true
 	}
+	from := address()
 	return slices.ContainsFunc(k.CIDRs, func(text string) bool {
 		prefix, err := netip.ParsePrefix(text)
 		return err == nil && prefix.Contains(from.Unmap())

@@ -26,34 +26,47 @@ const (
 // usedKeys is what this replica has seen used and not written yet.
 type usedKeys struct {
 	mu   sync.Mutex
-	seen map[string]usher.Time // guarded by mu; by path, to the minute
+	seen map[KeyID]usedKey // guarded by mu
+}
+
+type usedKey struct {
+	tenant ID
+	minute time.Time
 }
 
 func (u *usedKeys) note(key APIKey, now time.Time) {
-	path, minute := keyRefPath(key.TenantID, key.ID), usher.At(now.Truncate(keyUseInterval))
+	minute := now.Truncate(keyUseInterval)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.seen == nil {
-		u.seen = make(map[string]usher.Time)
+		u.seen = make(map[KeyID]usedKey)
 	}
-	if minute.After(u.seen[path].Time) {
-		u.seen[path] = minute
+	if minute.After(u.seen[key.ID].minute) {
+		u.seen[key.ID] = usedKey{key.TenantID, minute}
 	}
 }
 
+// take gives what was seen by the path of its record, and forgets it.
 func (u *usedKeys) take() map[string]usher.Time {
 	u.mu.Lock()
-	defer u.mu.Unlock()
 	seen := u.seen
 	u.seen = nil
-	return seen
+	u.mu.Unlock()
+	byPath := make(map[string]usher.Time, len(seen))
+	for id, used := range seen {
+		byPath[keyRefPath(used.tenant, id)] = usher.At(used.minute)
+	}
+	return byPath
 }
 
 // lastUsed is when the key was last used, as far as this replica knows.
 func (s *Service) lastUsed(r store.Reader, key APIKey) usher.Time {
 	path := keyRefPath(key.TenantID, key.ID)
 	s.used.mu.Lock()
-	last := s.used.seen[path]
+	last := usher.Time{}
+	if used, ok := s.used.seen[key.ID]; ok {
+		last = usher.At(used.minute)
+	}
 	s.used.mu.Unlock()
 	if row, ok := keyUses.Get(r, path); ok && row.Value.LastUsedAt.After(last.Time) {
 		return row.Value.LastUsedAt

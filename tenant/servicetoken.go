@@ -93,7 +93,7 @@ func IsServiceToken(compact string) bool {
 
 // AuthenticateService finds the API key that a service token stands in for, with the token's scopes. The key must be
 // alive, and be used from where it may.
-func (s *Service) AuthenticateService(compact string, from netip.Addr) (APIKey, Tenant, error) {
+func (s *Service) AuthenticateService(compact string, from func() netip.Addr) (APIKey, Tenant, error) {
 	claims, owner, err := s.VerifyToken(compact, token.AudienceService)
 	if err != nil {
 		return APIKey{}, Tenant{}, err
@@ -103,7 +103,7 @@ func (s *Service) AuthenticateService(compact string, from netip.Addr) (APIKey, 
 	case !ok:
 		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeInvalidToken, "The API key of the token has expired or been revoked.")
 	case !key.allows(from):
-		return APIKey{}, Tenant{}, errNotFromHere(from)
+		return APIKey{}, Tenant{}, errNotFromHere(from())
 	}
 	s.used.note(key, s.now())
 	scopes := strings.Fields(claims.Scope)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"net/http"
 	"os"
@@ -21,6 +22,7 @@ import (
 // observed is what the process is watched by.
 type observed struct {
 	logger  *slog.Logger
+	lines   *observability.Buffered // of the logger
 	level   *slog.LevelVar
 	recent  *observability.Recent
 	metrics *observability.Metrics
@@ -44,13 +46,17 @@ func observe(ctx context.Context, o options) (*observed, error) {
 	}
 	s := &observed{level: new(slog.LevelVar), recent: observability.NewRecent(recentLines), build: observability.ReadBuild(stamped), etcdCA: o.EtcdCA}
 	s.level.Set(level)
-	s.logger = observability.NewLogger(os.Stderr, format, s.level, s.recent)
+	s.lines = observability.NewBuffered(os.Stderr)
+	s.logger = observability.NewLogger(s.lines, format, s.level, s.recent)
 	s.metrics = observability.NewMetrics(s.build)
 	s.tracing, err = observability.NewTracing(ctx, observability.TracingOptions{
 		Endpoint: o.OTLPEndpoint, Protocol: o.OTLPProtocol, Ratio: o.TraceRatio, Build: s.build,
 	})
 	return s, err
 }
+
+// close sends what is left to be told.
+func (s *observed) close() error { return errors.Join(s.tracing.Close(), s.lines.Close()) }
 
 // traced has every request begin a span, or go on with its caller's, where there is somebody to send them to.
 func (s *observed) traced(g http.Handler) http.Handler {
@@ -90,8 +96,8 @@ func (s *observed) certificates(config *tls.Config) {
 	}
 }
 
-// lines are the recent warnings and errors as the status page shows them.
-func (s *observed) lines() (lines []operations.Line) {
+// notices are the recent warnings and errors as the status page shows them.
+func (s *observed) notices() (lines []operations.Line) {
 	for _, line := range s.recent.Lines() {
 		var text strings.Builder
 		text.WriteString(line.Message)

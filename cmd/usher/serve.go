@@ -74,7 +74,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, seen.tracing.Close()) }()
+	defer func() { err = errors.Join(err, seen.close()) }()
 	logger := seen.logger
 
 	// The ports first: whoever starts a second one by mistake learns it before anything is touched.
@@ -123,7 +123,7 @@ func run(ctx context.Context, o options) (err error) {
 		Metrics: seen.metrics, MaxTenantSeries: o.MaxTenantSeries,
 	})
 	board := operations.New(operations.Options{
-		Log: log, Metrics: seen.metrics, Level: seen.level, Recent: seen.lines, Logger: logger, Version: seen.build.Version,
+		Log: log, Metrics: seen.metrics, Level: seen.level, Recent: seen.notices, Logger: logger, Version: seen.build.Version,
 	})
 	return serveBoth(ctx, o, logger, api, ops, seen.traced(g), board, func() error { return welcome(ctx, o, secrets, tenants, api.Addr(), ops.Addr()) })
 }

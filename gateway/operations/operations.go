@@ -5,6 +5,7 @@
 //	/readyz     200 when it can be sent traffic, and its state as JSON
 //	/metrics    for Prometheus, with exemplars where OpenMetrics is asked for
 //	/log-level  GET tells from which level on lines are logged, PUT changes it
+//	/debug/pprof/{name}  a profile for go tool pprof: profile (of CPU), heap, allocs, goroutine, mutex, block, trace
 //
 // It serves nothing of the API and knows no tenant's secrets.
 package operations
@@ -14,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -68,6 +70,11 @@ func New(o Options) *Operations {
 	ops.routes.HandleFunc("GET /readyz", ops.ready)
 	ops.routes.HandleFunc("GET /log-level", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, ops.level()) })
 	ops.routes.HandleFunc("PUT /log-level", ops.changeLevel)
+	ops.routes.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	ops.routes.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	for _, name := range []string{"heap", "allocs", "goroutine", "mutex", "block"} { // not cmdline: it may hold a key
+		ops.routes.Handle("GET /debug/pprof/"+name, pprof.Handler(name))
+	}
 	ops.routes.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{
 		EnableOpenMetrics: true, MaxRequestsInFlight: scrapesAtOnce, Timeout: scrapeTimeout,
 		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),

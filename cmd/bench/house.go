@@ -1,0 +1,261 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// harness is what the measurements share.
+type harness struct {
+	ctx   context.Context
+	dir   string // of all that is written on the way
+	usher string // the program
+	load  *process
+
+	rounds int
+	each   time.Duration // for one side in one round
+	say    func(format string, args ...any)
+
+	profiles string // directory for a profile of each load on a gateway; "" for none
+
+	profiled int // how many profiles were taken
+
+	names int // of loads so far, so that no two seat in the same rooms
+}
+
+// build makes the gateway's program from the source in the current directory.
+func (h *harness) build() error {
+	h.usher = filepath.Join(h.dir, "usher")
+	out, err := exec.CommandContext(h.ctx, "go", "build", "-o", h.usher, "usher/cmd/usher").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build usher: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// gateway is a running usher.
+type gateway struct {
+	*process
+	address string // host:port
+	dir     string
+	etcd    string // URL at which its own etcd listens; "" for none
+}
+
+const operatorKey = "operator-of-the-benchmark"
+
+// gateway starts the real program with its defaults and the flags.
+func (h *harness) gateway(name string, flags ...string) (*gateway, error) {
+	g := &gateway{dir: filepath.Join(h.dir, name)}
+	if err := os.MkdirAll(g.dir, 0o700); err != nil {
+		return nil, err
+	}
+	p, err := start(h.ctx, g.dir, "usher", h.usher, append([]string{"serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0",
+		"--operator-key", operatorKey, "--issuer-url", "https://usher.example"}, flags...)...)
+	if err != nil {
+		return nil, err
+	}
+	g.process = p
+	line, err := p.out.ReadString('\n')
+	if err != nil {
+		log, _ := os.ReadFile(p.log)
+		return nil, fmt.Errorf("usher did not start: %w\n%s", err, tail(log, 2000))
+	}
+	if _, err := fmt.Sscanf(line, "usher serves on http://%s (operations on http://%s", &g.address, &g.ops); err != nil {
+		return nil, fmt.Errorf("usher says %q: %w", line, err)
+	}
+	g.ops = strings.TrimRight(g.ops, ")")
+	go func() { _, _ = io.Copy(io.Discard, p.out) }() // ends with the process
+	return g, nil
+}
+
+// withEtcd is gateway, with its etcd open to others.
+func (h *harness) withEtcd(name string) (*gateway, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	etcd := "http://" + port
+	g, err := h.gateway(name, "--etcd-listen", etcd)
+	if err == nil {
+		g.etcd = etcd
+	}
+	return g, err
+}
+
+// beside starts another replica on the etcd of the first.
+func (h *harness) beside(first *gateway, name string) (*gateway, error) {
+	return h.gateway(name, "--etcd-endpoints", first.etcd, "--master-key-file", filepath.Join(first.dir, "usher-data", "master-key"))
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// call makes one request with the key and reads the answer, which must have the status.
+func (g *gateway) call(method, path, key string, body any, want int) (answer []byte, header http.Header, err error) {
+	var send io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, nil, err
+		}
+		send = bytes.NewReader(text)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+g.address+path, send)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.Header.Set("Authorization", "Bearer "+key)
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err = io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != want {
+		err = fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, answer)
+	}
+	return answer, resp.Header, err
+}
+
+// owner is a tenant that may do as much as a tenant ever may.
+type owner struct{ ID, Key string }
+
+// tenants makes some. All that is raised above the defaults are bounds.
+func (g *gateway) tenants(n int) ([]owner, error) {
+	all := make([]owner, n)
+	for i := range all {
+		text, _, err := g.call(http.MethodPost, "/api/v1/tenants", operatorKey, map[string]any{"name": fmt.Sprintf("Tenant %d", i), "config": map[string]any{
+			"requests_per_second": 100_000, "burst": 100_000, "max_participants_per_room": 10_000, "max_concurrent_rooms": 100_000,
+		}}, http.StatusCreated)
+		if err != nil {
+			return nil, err
+		}
+		var made struct {
+			Tenant struct{ ID string }
+			APIKey string `json:"api_key"`
+		}
+		if err := json.Unmarshal(text, &made); err != nil {
+			return nil, err
+		}
+		all[i] = owner{made.Tenant.ID, made.APIKey}
+	}
+	return all, nil
+}
+
+func keysOf(owners []owner) (keys []string) {
+	for _, o := range owners {
+		keys = append(keys, o.Key)
+	}
+	return keys
+}
+
+// Each load seats in rooms of its own: every connection fills one after another.
+func (h *harness) seating(owners []owner, atOnce int) *seats {
+	h.names++
+	return &seats{Keys: keysOf(owners), Name: fmt.Sprintf("Lesson %d", h.names), PerRoom: 100, AtOnce: atOnce}
+}
+
+// adding is the load of single adds.
+func (h *harness) adding(g *gateway, owners []owner, connections int) plan {
+	return plan{
+		Address: g.address, Connections: connections, For: h.each,
+		Request: request{Method: http.MethodPost, Seats: h.seating(owners, 1)},
+		Want:    want{Status: http.StatusCreated, Least: 2000, Most: 4000, Begins: `{"participant":{"id":"p_`},
+	}
+}
+
+// counted makes sure that everybody who was seated by the plan is in the rooms.
+func (h *harness) counted(g *gateway, p plan, owners []owner, answers int) error {
+	s, found := p.Request.Seats, 0
+	for _, o := range owners {
+		for token := ""; ; {
+			text, _, err := g.call(http.MethodGet, "/api/v1/rooms?page_size=1000&page_token="+token, o.Key, nil, http.StatusOK)
+			if err != nil {
+				return err
+			}
+			var page struct {
+				Rooms []struct {
+					Name             string
+					ParticipantCount int `json:"participant_count"`
+				}
+				Next string `json:"next_page_token"`
+			}
+			if err := json.Unmarshal(text, &page); err != nil {
+				return err
+			}
+			for _, room := range page.Rooms {
+				if strings.HasPrefix(room.Name, s.Name+" ") {
+					found += room.ParticipantCount
+				}
+			}
+			if token = page.Next; token == "" {
+				break
+			}
+		}
+	}
+	if want := answers * s.AtOnce; found != want {
+		return fmt.Errorf("%d were answered to be seated, and %d are", want, found)
+	}
+	return nil
+}
+
+// bare starts the server that does nothing but what must be done.
+func (h *harness) bare(b bare) (*process, string, error) {
+	text, err := json.Marshal(b)
+	if err != nil {
+		return nil, "", err
+	}
+	p, err := child(h.ctx, h.dir, "bare", string(text))
+	if err != nil {
+		return nil, "", err
+	}
+	var address string
+	return p, address, p.hear(&address)
+}
+
+// example makes the request of a plan once, and gives its bytes and its answer.
+func example(p plan) (request, body []byte, err error) {
+	conn, err := net.Dial("tcp", p.Address)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	c := &client{plan: &p}
+	request = c.render(nil)
+	if _, err := conn.Write(request); err != nil {
+		return nil, nil, err
+	}
+	reader := bufio.NewReader(conn)
+	status, size, err := readHead(reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	if status != p.Want.Status {
+		return nil, nil, errors.New("the example was refused")
+	}
+	body = make([]byte, size)
+	_, err = io.ReadFull(reader, body)
+	return request, body, err
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// serveLoad is the child that puts load on servers. For each plan it connects, says so, waits for a word, and answers with
+// the outcome. It writes requests that are ready and reads no more of an answer than its length, so that it takes as little
+// as it can of the machine that it shares with what it measures.
+func serveLoad([]string) error {
+	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	for {
+		var p plan
+		if err := in.Decode(&p); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		clients, err := p.connect()
+		if err != nil {
+			return err
+		}
+		if err := out.Encode("connected"); err != nil {
+			return err
+		}
+		var begin any
+		if err := in.Decode(&begin); err != nil {
+			return err
+		}
+		if err := out.Encode(p.run(clients)); err != nil {
+			return err
+		}
+	}
+}
+
+// client is one connection and what it has seen.
+type client struct {
+	plan      *plan
+	n         int // which of the connections
+	conn      net.Conn
+	reader    *bufio.Reader
+	sent      int
+	latencies []time.Duration
+	failure   string
+}
+
+func (p *plan) connect() ([]*client, error) {
+	clients := make([]*client, p.Connections)
+	for i := range clients {
+		conn, err := net.Dial("tcp", p.Address)
+		if err != nil {
+			return nil, err
+		}
+		clients[i] = &client{plan: p, n: i, conn: conn, reader: bufio.NewReaderSize(conn, 64<<10)}
+	}
+	return clients, nil
+}
+
+func (p *plan) run(clients []*client) (o outcome) {
+	began := time.Now()
+	end := began.Add(p.For)
+	var running sync.WaitGroup
+	for _, c := range clients {
+		running.Go(func() { c.run(began, end) })
+	}
+	running.Wait()
+	o.Took = time.Since(began)
+	for _, c := range clients {
+		_ = c.conn.Close() // every answer was read
+		o.Latencies = append(o.Latencies, c.latencies...)
+		if o.Failure == "" {
+			o.Failure = c.failure
+		}
+	}
+	o.Answers = len(o.Latencies)
+	slices.Sort(o.Latencies)
+	return o
+}
+
+// run sends one request after another. With a rate, each has its time, and its latency counts from then: a server that is
+// late does not slow down who asks it (coordinated omission).
+func (c *client) run(began, end time.Time) {
+	var interval time.Duration
+	if c.plan.PerSecond > 0 {
+		interval = time.Duration(c.plan.Connections) * time.Second / time.Duration(c.plan.PerSecond)
+	}
+	due := began.Add(interval * time.Duration(c.n) / time.Duration(c.plan.Connections))
+	ready := c.render(nil)
+	for {
+		now := time.Now()
+		if interval > 0 {
+			if wait := due.Sub(now); wait > 0 {
+				time.Sleep(wait)
+			}
+			now = due
+			due = due.Add(interval)
+		}
+		if !now.Before(end) {
+			return
+		}
+		if err := c.exchange(ready); err != nil {
+			c.failure = err.Error()
+			return
+		}
+		c.latencies = append(c.latencies, time.Since(now))
+		c.sent++
+		if c.plan.Request.Seats != nil {
+			ready = c.render(ready[:0])
+		}
+	}
+}
+
+func (c *client) exchange(request []byte) error {
+	if _, err := c.conn.Write(request); err != nil {
+		return err
+	}
+	status, size, err := readHead(c.reader)
+	if err != nil {
+		return err
+	}
+	w := c.plan.Want
+	begins, err := c.reader.Peek(min(size, max(len(w.Begins), 400)))
+	if err != nil {
+		return err
+	}
+	if status != w.Status || size < w.Least || size > w.Most || !bytes.HasPrefix(begins, []byte(w.Begins)) {
+		return fmt.Errorf("answered %d with %d bytes, want %d with %d to %d: %s", status, size, w.Status, w.Least, w.Most, begins)
+	}
+	_, err = c.reader.Discard(size)
+	return err
+}
+
+// readHead reads the status and the length of an answer.
+func readHead(r *bufio.Reader) (status, size int, err error) {
+	line, err := r.ReadSlice('\n')
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(line) < 12 {
+		return 0, 0, fmt.Errorf("not HTTP: %q", line)
+	}
+	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
+		return 0, 0, err
+	}
+	for {
+		if line, err = r.ReadSlice('\n'); err != nil {
+			return 0, 0, err
+		}
+		if len(line) == 2 {
+			return status, size, nil
+		}
+		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
+			if size, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return 0, 0, err
+			}
+		}
+	}
+}
+
+// render appends the connection's next request.
+func (c *client) render(b []byte) []byte {
+	r := c.plan.Request
+	path, body, key := r.Path, r.Body, ""
+	if s := r.Seats; s != nil {
+		path, body = s.next(c.n, c.sent)
+		key = s.Keys[c.n%len(s.Keys)]
+	}
+	b = fmt.Appendf(b, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, path, c.plan.Address)
+	for name, value := range r.Header {
+		b = fmt.Appendf(b, "%s: %s\r\n", name, value)
+	}
+	if key != "" {
+		b = fmt.Appendf(b, "X-API-Key: %s\r\n", key)
+	}
+	if body != "" {
+		b = fmt.Appendf(b, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
+	}
+	return append(append(b, "\r\n"...), body...)
+}
+
+// next is the request that a connection sends after it has sent some.
+func (s *seats) next(connection, sent int) (path, body string) {
+	first := s.Begin + sent*s.AtOnce
+	room := url.PathEscape(fmt.Sprintf("%s %d-%d", s.Name, connection, first/s.PerRoom))
+	user := func(i int) string {
+		return fmt.Sprintf(`{"display_name":"John Doe","external_user_id":"user_%07d","role":"participant"}`, first+i)
+	}
+	if s.AtOnce == 1 {
+		return "/api/v1/rooms/" + room + "/participants", user(0)
+	}
+	users := make([]string, s.AtOnce)
+	for i := range users {
+		users[i] = user(i)
+	}
+	return "/api/v1/rooms/" + room + "/participants/bulk", `{"participants":[` + strings.Join(users, ",") + `]}`
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// tokenBytes is about what a token's header and claims have, which is what is signed.
+const tokenBytes = 450
+
+// measureAdds is G1 to G4: what seating costs on one gateway with an etcd of its own, which is how it starts.
+func (h *harness) measureAdds() ([]figure, error) {
+	g, err := h.gateway("adds")
+	if err != nil {
+		return nil, err
+	}
+	defer g.stop()
+	owners, err := g.tenants(8)
+	if err != nil {
+		return nil, err
+	}
+	sample := h.adding(g, owners[:1], 1)
+	sent, answer, err := example(sample)
+	if err != nil {
+		return nil, err
+	}
+	_, sentBody, _ := strings.Cut(string(sent), "\r\n\r\n")
+	server, address, err := h.bare(bare{Bytes: len(answer), Signatures: 3, Signed: tokenBytes})
+	if err != nil {
+		return nil, err
+	}
+	defer server.stop()
+	etcd, err := child(h.ctx, h.dir, "transactions", h.dir+"/transactions")
+	if err != nil {
+		return nil, err
+	}
+	defer etcd.stop()
+	signer, err := child(h.ctx, h.dir, "signatures")
+	if err != nil {
+		return nil, err
+	}
+	defer signer.stop()
+
+	f1, f2, f3, f4a, f4b := figure{goal: g1}, figure{goal: g2}, figure{goal: g3}, figure{goal: g4a}, figure{goal: g4b}
+	posting := plan{
+		Address: address, Connections: 64, For: h.each,
+		Request: request{Method: http.MethodPost, Path: "/api/v1/rooms/CS101/participants", Body: sentBody, Header: map[string]string{"X-API-Key": owners[0].Key}},
+		Want:    want{Status: http.StatusOK, Least: len(answer), Most: len(answer), Begins: "xxxx"},
+	}
+	for round := range h.rounds {
+		h.say("adds, round %d of %d", round+1, h.rounds)
+		add, err := h.addAndCount(g, owners, 64, 1)
+		if err != nil {
+			return nil, err
+		}
+		post, err := h.put(posting, server)
+		if err != nil {
+			return nil, err
+		}
+		raw64, err := h.transact(etcd, 64)
+		if err != nil {
+			return nil, err
+		}
+		one, err := h.addAndCount(g, owners, 1, 1)
+		if err != nil {
+			return nil, err
+		}
+		raw1, err := h.transact(etcd, 1)
+		if err != nil {
+			return nil, err
+		}
+		bulk, err := h.addAndCount(g, owners, 8, 100)
+		if err != nil {
+			return nil, err
+		}
+		signed, err := h.sign(signer)
+		if err != nil {
+			return nil, err
+		}
+		f1.Rounds = append(f1.Rounds, add.cpuEach()/post.cpuEach())
+		f2.Rounds = append(f2.Rounds, add.perSecond()/raw64)
+		f3.Rounds = append(f3.Rounds, one.perSecond()/raw1)
+		f4a.Rounds = append(f4a.Rounds, bulk.cpuEach()/(300*signed))
+		f4b.Rounds = append(f4b.Rounds, bulk.cpuEach()/add.cpuEach())
+		f1.Context = fmt.Sprintf("%.0f against %.0f µs; %.0f adds/s, p50 %s, p99 %s", 1e6*add.cpuEach(), 1e6*post.cpuEach(), add.perSecond(),
+			millis(add.percentile(.5)), millis(add.percentile(.99)))
+		f2.Context = fmt.Sprintf("%.0f against %.0f per second", add.perSecond(), raw64)
+		f3.Context = fmt.Sprintf("%.0f against %.0f per second; p50 %s, p99 %s", one.perSecond(), raw1, millis(one.percentile(.5)), millis(one.percentile(.99)))
+		f4a.Context = fmt.Sprintf("%.0f against %.0f µs; %.0f participants/s", 1e6*bulk.cpuEach(), 3e8*signed, 100*bulk.perSecond())
+	}
+	return []figure{f1, f2, f3, f4a, f4b}, nil
+}
+
+func millis(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d.Microseconds())/1000) }
+
+// addAndCount seats for a while and counts afterwards.
+func (h *harness) addAndCount(g *gateway, owners []owner, connections, atOnce int) (run, error) {
+	p := h.adding(g, owners, connections)
+	if atOnce > 1 {
+		p.Request.Seats = h.seating(owners, atOnce)
+		p.Want = want{Status: http.StatusOK, Least: 1500 * atOnce, Most: 3000 * atOnce, Begins: `{"results":[{"participant_id":"p_`}
+	}
+	r, err := h.put(p, g.process)
+	if err != nil {
+		return r, err
+	}
+	return r, h.counted(g, p, owners, r.Answers)
+}
+
+// transact gives raw transactions per second.
+func (h *harness) transact(etcd *process, inFlight int) (float64, error) {
+	done, err := ask[int64](etcd, transactions{For: h.each, InFlight: inFlight, Bytes: 400})
+	return float64(done) / h.each.Seconds(), err
+}
+
+// sign gives the CPU of one raw signature, in seconds.
+func (h *harness) sign(signer *process) (float64, error) {
+	before := signer.cpu()
+	n, err := ask[int](signer, signing{For: h.each / 4, Bytes: tokenBytes})
+	return (signer.cpu() - before).Seconds() / float64(n), err
+}
+
+// measureReads is G5 and G6.
+func (h *harness) measureReads() ([]figure, error) {
+	g, err := h.gateway("reads")
+	if err != nil {
+		return nil, err
+	}
+	defer g.stop()
+	owners, err := g.tenants(1)
+	if err != nil {
+		return nil, err
+	}
+	o, fill := owners[0], h.adding(g, owners, 1)
+	path, _ := fill.Request.Seats.next(0, 0)
+	var ids []string
+	for i := range 100 {
+		_, body := fill.Request.Seats.next(0, i)
+		text, _, err := g.call(http.MethodPost, path, o.Key, json.RawMessage(body), http.StatusCreated)
+		if err != nil {
+			return nil, err
+		}
+		var added struct {
+			ID string `json:"participant_id"`
+		}
+		if err := json.Unmarshal(text, &added); err != nil {
+			return nil, err
+		}
+		ids = append(ids, added.ID)
+	}
+	reading := func(path, begins string) (theirs, bareOnes plan, server *process, err error) {
+		text, _, err := g.call(http.MethodGet, path, o.Key, nil, http.StatusOK)
+		if err != nil {
+			return theirs, bareOnes, nil, err
+		}
+		server, address, err := h.bare(bare{Bytes: len(text)})
+		theirs = plan{
+			Address: g.address, Connections: 64, For: h.each, Request: request{Method: http.MethodGet, Path: path, Header: map[string]string{"X-API-Key": o.Key}},
+			Want: want{Status: http.StatusOK, Least: len(text), Most: len(text), Begins: begins},
+		}
+		bareOnes = theirs
+		bareOnes.Address, bareOnes.Want.Begins = address, "xxxx"
+		return theirs, bareOnes, server, err
+	}
+	listing, bareList, listServer, err := reading(path+"?active=true", `{"participants":[{"id":"`+ids[0])
+	if err != nil {
+		return nil, err
+	}
+	defer listServer.stop()
+	getting, bareGet, getServer, err := reading(path+"/"+ids[50], `{"id":"`+ids[50])
+	if err != nil {
+		return nil, err
+	}
+	defer getServer.stop()
+	f5, f6 := figure{goal: g5}, figure{goal: g6}
+	for round := range h.rounds {
+		h.say("reads, round %d of %d", round+1, h.rounds)
+		var each [4]run
+		for i, side := range []struct {
+			plan plan
+			on   *process
+		}{{listing, g.process}, {bareList, listServer}, {getting, g.process}, {bareGet, getServer}} {
+			if each[i], err = h.put(side.plan, side.on); err != nil {
+				return nil, err
+			}
+		}
+		list, bareList, get, bareGet := each[0].cpuEach(), each[1].cpuEach(), each[2].cpuEach(), each[3].cpuEach()
+		f5.Rounds = append(f5.Rounds, list/bareList)
+		f6.Rounds = append(f6.Rounds, 1e6*(get-bareGet))
+		f5.Context = fmt.Sprintf("%.1f against %.1f µs; %.0f lists/s", 1e6*list, 1e6*bareList, each[0].perSecond())
+		f6.Context = fmt.Sprintf("%.1f against %.1f µs; %.0f gets/s", 1e6*get, 1e6*bareGet, each[2].perSecond())
+	}
+	return []figure{f5, f6}, nil
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// plan is a load to put on a server over HTTP/1.1.
+type plan struct {
+	Address     string
+	Connections int
+	For         time.Duration // how long requests are begun
+	PerSecond   int           // how many are begun, spread evenly over the connections; 0 for as many as go
+	Request     request
+	Want        want
+}
+
+// request says what to send. The same bytes each time, unless it seats: then each goes on where the one before left off.
+type request struct {
+	Method, Path string
+	Header       map[string]string
+	Body         string
+	Seats        *seats
+}
+
+// seats fills rooms, those of each connection one after another.
+type seats struct {
+	Keys    []string // of tenants; a connection works for one of them
+	Name    string   // begins the names of the rooms
+	PerRoom int
+	AtOnce  int // how many are added by one request; 1 is a single add
+	Begin   int // the number of the first user
+}
+
+// want is what every answer must be like.
+type want struct {
+	Status      int
+	Least, Most int    // bytes of the body
+	Begins      string // the body
+}
+
+// outcome is what became of a plan.
+type outcome struct {
+	Answers   int
+	Took      time.Duration
+	Latencies []time.Duration // sorted
+	Failure   string          // the first answer that was not as wanted
+}
+
+func (o outcome) perSecond() float64 { return float64(o.Answers) / o.Took.Seconds() }
+
+// percentile is the latency that the share of the answers were faster than.
+func (o outcome) percentile(share float64) time.Duration { return percentile(o.Latencies, share) }
+
+func percentile(sorted []time.Duration, share float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]
+}
+
+// run is an outcome with the CPU that it has cost a process.
+type run struct {
+	outcome
+	CPU time.Duration
+}
+
+// cpuEach is the CPU of one answer, in seconds.
+func (r run) cpuEach() float64 { return r.CPU.Seconds() / float64(r.Answers) }
+
+// put puts the load on the process and measures it.
+func (h *harness) put(p plan, on *process) (run, error) {
+	if _, err := ask[string](h.load, p); err != nil { // it has connected
+		return run{}, err
+	}
+	profiled := h.profile(p, on)
+	before := on.cpu()
+	done, err := ask[outcome](h.load, nil)
+	r := run{outcome: done, CPU: on.cpu() - before}
+	if err == nil {
+		err = profiled()
+	}
+	switch {
+	case err != nil:
+		return r, err
+	case done.Failure != "":
+		return r, fmt.Errorf("%s %s: %s", p.Request.Method, p.Request.Path, done.Failure)
+	case done.Answers == 0 || r.CPU <= 0:
+		return r, errors.New("nothing was measured")
+	}
+	return r, nil
+}
+
+// profile takes profiles of a gateway, of CPU and of what is allocated, for as long as the plan goes on. What it returns waits for it.
+func (h *harness) profile(p plan, on *process) (wait func() error) {
+	if h.profiles == "" || on.ops == "" {
+		return func() error { return nil }
+	}
+	h.profiled++
+	var both errgroup.Group
+	for _, what := range []string{"profile", "allocs"} {
+		name := fmt.Sprintf("%03d-%s-%d.%s.pprof", h.profiled, p.Request.Method, p.Connections, what)
+		both.Go(func() error {
+			return fetch(h.ctx, fmt.Sprintf("http://%s/debug/pprof/%s?seconds=%d", on.ops, what, max(1, int(p.For.Seconds()))), filepath.Join(h.profiles, name))
+		})
+	}
+	return both.Wait
+}
+
+func fetch(ctx context.Context, url, path string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, body, 0o600)
+}
+
+func median(all []float64) float64 {
+	sorted := slices.Sorted(slices.Values(all))
+	if n := len(sorted); n%2 == 0 {
+		return (sorted[n/2-1] + sorted[n/2]) / 2
+	}
+	return sorted[len(sorted)/2]
+}
