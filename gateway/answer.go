@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -17,9 +18,18 @@ import (
 // answer is what a handler gives back when all went well.
 type answer struct {
 	status int
-	body   any               // encoded as JSON unless it is a jsontext.Value or a document; nil for none
+	body   any               // encoded as JSON unless it is a jsontext.Value, a document or an appender; nil for none
 	header map[string]string // beyond the usual
 }
+
+// appender is an answer that writes its own JSON, on paths where reflection would be much of the work.
+type appender interface{ AppendJSON(b []byte) []byte }
+
+// buffers are reused for answers that are written by appending.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxKeptBuffer keeps one huge answer from staying in memory for ever, in bytes.
+const maxKeptBuffer = 512 << 10
 
 func ok(body any) answer { return answer{status: http.StatusOK, body: body} }
 
@@ -54,6 +64,13 @@ func (a answer) write(g *Gateway, w http.ResponseWriter, c *call) {
 		writeBody(w, a.status, body.mediaType, body.content)
 	case jsontext.Value:
 		writeBody(w, a.status, "application/json", body)
+	case appender:
+		buffer := buffers.Get().(*[]byte)
+		*buffer = body.AppendJSON((*buffer)[:0])
+		writeBody(w, a.status, "application/json", *buffer) // net/http has copied or sent it when this returns
+		if cap(*buffer) <= maxKeptBuffer {
+			buffers.Put(buffer)
+		}
 	default:
 		encoded, err := json.Marshal(a.body, json.Deterministic(true))
 		if err != nil {

@@ -1,8 +1,8 @@
 package gateway
 
 import (
-	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -13,21 +13,22 @@ import (
 )
 
 // addedParticipant is the answer to an add: the seed's fields, and a few again at the top for clients that read them there.
-type addedParticipant struct {
-	Participant          participants.Participant `json:"participant"`
-	ParticipantID        participants.ID          `json:"participant_id"`
-	Role                 string                   `json:"role"`
-	Room                 rooms.Room               `json:"room"`
-	RoomCreated          bool                     `json:"room_created"`
-	TenantConfig         jsontext.Value           `json:"tenant_config"`
-	AccessToken          string                   `json:"access_token"`
-	RefreshToken         string                   `json:"refresh_token"`
-	TokenType            string                   `json:"token_type"`
-	ExpiresIn            int                      `json:"expires_in"`
-	ExpiresAt            usher.Time               `json:"expires_at"`
-	AuthToken            string                   `json:"auth_token"`
-	ShouldStartRecording bool                     `json:"should_start_recording"`
-	RecordingDecision    rooms.Decision           `json:"recording_decision"`
+type addedParticipant struct{ participants.Added }
+
+// AppendJSON writes the answer.
+func (a addedParticipant) AppendJSON(b []byte) []byte {
+	o := usher.JSONInto(b)
+	o.Value("participant", a.Encoded)
+	o.String("participant_id", string(a.Participant.ID))
+	o.String("role", a.Participant.Role)
+	o.Within("room", a.Room.AppendJSON)
+	o.Bool("room_created", a.RoomCreated)
+	o.Value("tenant_config", a.Tenant.ClientConfig)
+	appendTokens(&o, a.Tokens)
+	o.Time("expires_at", usher.At(a.Tokens.AccessExpiresAt))
+	o.Bool("should_start_recording", a.Decision.Elected)
+	o.Within("recording_decision", a.Decision.AppendJSON)
+	return o.End()
 }
 
 const tokenType = "Bearer"
@@ -48,13 +49,7 @@ func (g *Gateway) addParticipant(c *call, ref rooms.Ref) (answer, error) {
 	if !added.Replayed {
 		c.joined = 1
 	}
-	return answer{status: 201, body: addedParticipant{
-		Participant: added.Participant, ParticipantID: added.Participant.ID, Role: added.Participant.Role,
-		Room: added.Room, RoomCreated: added.RoomCreated, TenantConfig: added.Tenant.ClientConfig,
-		AccessToken: added.Tokens.Media, RefreshToken: added.Tokens.Refresh, AuthToken: added.Tokens.API,
-		TokenType: tokenType, ExpiresIn: int(added.Tokens.ExpiresIn.Seconds()), ExpiresAt: usher.At(added.Tokens.AccessExpiresAt),
-		ShouldStartRecording: added.Decision.Elected, RecordingDecision: added.Decision,
-	}}.orReplayed(added.Replayed), nil
+	return answer{status: 201, body: &addedParticipant{added}}.orReplayed(added.Replayed), nil
 }
 
 func (g *Gateway) listParticipants(c *call, ref rooms.Ref) (answer, error) {
@@ -73,29 +68,30 @@ func (g *Gateway) listParticipants(c *call, ref rooms.Ref) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return ok(joinParticipants(listed)), nil
+	return ok((*participantList)(&listed)), nil
 }
 
-// joinParticipants writes a list from participants that are JSON already.
-func joinParticipants(p participants.Page) jsontext.Value {
-	size := 64
+// participantList is a list of participants that are JSON already.
+type participantList participants.Page
+
+// AppendJSON writes the answer.
+func (p *participantList) AppendJSON(b []byte) []byte {
+	size := 128
 	for _, encoded := range p.Participants {
 		size += len(encoded) + 1
 	}
-	list := bytes.NewBuffer(make([]byte, 0, size))
-	list.WriteString(`{"participants":[`)
+	b = append(slices.Grow(b, size), `{"participants":[`...)
 	for i, encoded := range p.Participants {
 		if i > 0 {
-			list.WriteByte(',')
+			b = append(b, ',')
 		}
-		list.Write(encoded)
+		b = append(b, encoded...)
 	}
-	list.WriteByte(']')
+	b = append(b, ']')
 	if p.More {
-		fmt.Fprintf(list, `,"next_page_token":%q`, nextPage(p.Pin, string(p.Last)))
+		b = fmt.Appendf(b, `,"next_page_token":%q`, nextPage(p.Pin, string(p.Last)))
 	}
-	list.WriteByte('}')
-	return list.Bytes()
+	return append(b, '}')
 }
 
 func (g *Gateway) removeParticipant(c *call, ref rooms.Ref, id participants.ID) (answer, error) {
@@ -120,18 +116,22 @@ func (g *Gateway) heartbeat(c *call, ref rooms.Ref, id participants.ID) (answer,
 }
 
 // seatTokens is the answer to a refresh.
-type seatTokens struct {
-	AccessToken  string `json:"access_token"`
-	RefreshToken string `json:"refresh_token"`
-	TokenType    string `json:"token_type"`
-	ExpiresIn    int    `json:"expires_in"`
-	AuthToken    string `json:"auth_token"`
+type seatTokens tenant.Tokens
+
+// AppendJSON writes the answer.
+func (t *seatTokens) AppendJSON(b []byte) []byte {
+	o := usher.JSONInto(b)
+	appendTokens(&o, tenant.Tokens(*t))
+	return o.End()
 }
 
-func tokensOf(t tenant.Tokens) seatTokens {
-	return seatTokens{
-		AccessToken: t.Media, RefreshToken: t.Refresh, AuthToken: t.API, TokenType: tokenType, ExpiresIn: int(t.ExpiresIn.Seconds()),
-	}
+// appendTokens writes the members that every answer with tokens has.
+func appendTokens(o *usher.JSONObject, t tenant.Tokens) {
+	o.String("access_token", t.Media)
+	o.String("refresh_token", t.Refresh)
+	o.String("token_type", tokenType)
+	o.Int("expires_in", int64(t.ExpiresIn.Seconds()))
+	o.String("auth_token", t.API)
 }
 
 func (g *Gateway) refreshTokens(c *call, ref rooms.Ref, id participants.ID) (answer, error) {
@@ -139,5 +139,5 @@ func (g *Gateway) refreshTokens(c *call, ref rooms.Ref, id participants.ID) (ans
 	if err != nil {
 		return answer{}, err
 	}
-	return ok(tokensOf(tokens)), nil
+	return ok((*seatTokens)(&tokens)), nil
 }

@@ -36,23 +36,56 @@ func (b *bulkRequest) items() []participants.BulkItem {
 	return items
 }
 
-type bulkAnswer struct {
-	Results []any `json:"results"` // of bulkSuccess or bulkFailure, in the order of the request
+// bulkAnswer says what became of each item, in the order of the request.
+type bulkAnswer []participants.BulkResult
+
+// AppendJSON writes the answer.
+func (a bulkAnswer) AppendJSON(b []byte) []byte {
+	o := usher.JSONInto(b)
+	o.Within("results", func(b []byte) []byte {
+		b = append(b, '[')
+		for i := range a {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendResult(b, &a[i])
+		}
+		return append(b, ']')
+	})
+	return o.End()
 }
 
-type bulkSuccess struct {
-	ParticipantID participants.ID `json:"participant_id"`
-	Success       bool            `json:"success"`
-	Role          string          `json:"role"`
-	seatTokens
-	ShouldStartRecording bool `json:"should_start_recording"`
+func appendResult(b []byte, r *participants.BulkResult) []byte {
+	o := usher.JSONInto(b)
+	if e := r.Refused; e != nil {
+		o.Bool("success", false)
+		o.String("error", e.Message())
+		o.String("code", string(e.Code))
+		if len(e.Fields) > 0 {
+			o.Within("errors", func(b []byte) []byte { return appendFields(b, e.Fields) })
+		}
+		return o.End()
+	}
+	o.String("participant_id", string(r.Participant.ID))
+	o.Bool("success", true)
+	o.String("role", r.Participant.Role)
+	appendTokens(&o, r.Tokens)
+	o.Bool("should_start_recording", r.Decision.Elected)
+	return o.End()
 }
 
-type bulkFailure struct {
-	Success bool               `json:"success"`
-	Error   string             `json:"error"`
-	Code    usher.Code         `json:"code"`
-	Errors  []usher.FieldError `json:"errors,omitempty"`
+func appendFields(b []byte, fields []usher.FieldError) []byte {
+	b = append(b, '[')
+	for i, f := range fields {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		o := usher.JSONInto(b)
+		o.String("field", f.Field)
+		o.String("message", f.Message)
+		b = o.End()
+	}
+	return append(b, ']')
 }
 
 func (g *Gateway) addParticipants(c *call, ref rooms.Ref) (answer, error) {
@@ -83,22 +116,7 @@ func (g *Gateway) addParticipants(c *call, ref rooms.Ref) (answer, error) {
 	if !bulk.Replayed {
 		c.joined = bulk.Seated()
 	}
-	return ok(bulkAnswerOf(bulk.Results)).orReplayed(bulk.Replayed), nil
-}
-
-func bulkAnswerOf(results []participants.BulkResult) bulkAnswer {
-	a := bulkAnswer{Results: make([]any, len(results))}
-	for i, r := range results {
-		if e := r.Refused; e != nil {
-			a.Results[i] = bulkFailure{Error: e.Message(), Code: e.Code, Errors: e.Fields}
-			continue
-		}
-		a.Results[i] = bulkSuccess{
-			ParticipantID: r.Participant.ID, Success: true, Role: r.Participant.Role, seatTokens: tokensOf(r.Tokens),
-			ShouldStartRecording: r.Decision.Elected,
-		}
-	}
-	return a
+	return ok(bulkAnswer(bulk.Results)).orReplayed(bulk.Replayed), nil
 }
 
 // bulkRemoval is the request to take many out of a room: participants, users, or both.

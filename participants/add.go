@@ -15,6 +15,7 @@ import (
 // Added is a seat taken, and all that its participant needs.
 type Added struct {
 	Participant Participant
+	Encoded     []byte     // the participant as JSON
 	Room        rooms.Room // as it is after this joining
 	RoomCreated bool       // by this joining
 	Replayed    bool       // by an earlier request under the same Idempotency-Key
@@ -37,7 +38,7 @@ func (s *Service) Add(ctx context.Context, t tenant.ID, ref rooms.Ref, n NewPart
 	}
 	seat := a.seats[0]
 	return Added{
-		Participant: seat.participant, Room: a.room, RoomCreated: a.created, Replayed: a.replayed, Tenant: a.tenant,
+		Participant: seat.participant, Encoded: seat.encoded, Room: a.room, RoomCreated: a.created, Replayed: a.replayed, Tenant: a.tenant,
 		Tokens: seat.tokens, Decision: seat.decision,
 	}, nil
 }
@@ -71,6 +72,7 @@ func (b batch) end() int {
 type seat struct {
 	refused     *usher.Error
 	participant Participant
+	encoded     []byte // the participant as JSON
 	decision    rooms.Decision
 	existing    bool          // the user had it before
 	tokens      tenant.Tokens // signed while the commit is in flight
@@ -173,6 +175,7 @@ func keep(tx *store.Tx, t tenant.ID, room rooms.ID, n NewParticipant, v rooms.Ve
 	if v.Existing {
 		row, err := find(tx, t, room, v.Seat.ID)
 		if err == nil {
+			given.encoded = row.Value.JSON
 			given.participant, err = row.Value.participant()
 		}
 		return given, err
@@ -181,15 +184,15 @@ func keep(tx *store.Tx, t tenant.ID, room rooms.ID, n NewParticipant, v rooms.Ve
 		ID: v.Seat.ID, RoomID: room, DisplayName: n.DisplayName, ExternalUserID: n.ExternalUserID,
 		Role: v.Seat.Role, Metadata: n.Metadata, JoinedAt: v.JoinedAt,
 	}
-	return given, put(tx, t, given.participant)
+	given.encoded = put(tx, t, given.participant)
+	return given, nil
 }
 
-func put(tx *store.Tx, t tenant.ID, p Participant) error {
-	record, err := recordOf(p)
-	if err == nil {
-		Participants.Put(tx, path(t, p.RoomID, p.ID), record)
-	}
-	return err
+// put writes the participant and gives its JSON.
+func put(tx *store.Tx, t tenant.ID, p Participant) []byte {
+	record := recordOf(p)
+	Participants.Put(tx, path(t, p.RoomID, p.ID), record)
+	return record.JSON
 }
 
 // leave writes that the participant has left.
@@ -202,7 +205,8 @@ func leave(tx *store.Tx, t tenant.ID, room rooms.ID, id ID, reason LeaveReason, 
 	if err != nil {
 		return err
 	}
-	return put(tx, t, p.left(reason, usher.At(now)))
+	put(tx, t, p.left(reason, usher.At(now)))
+	return nil
 }
 
 // seatedIn answers which active seats a user has in the room, for rooms.Admit. The room's users are gathered once for

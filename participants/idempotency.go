@@ -71,6 +71,6 @@ func replaySeat(tx *store.Tx, t tenant.ID, room rooms.Room, past seatOutcome) (s
 		return given, nil
 	}
 	participant, err := row.Value.participant()
-	given.participant = participant
+	given.participant, given.encoded = participant, row.Value.JSON
 	return given, err
 }

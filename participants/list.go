@@ -139,8 +139,7 @@ func asOf(row *store.Row[Record], pin int64, ending []byte) (encoded []byte, act
 		if err != nil {
 			return nil, false, err
 		}
-		record, err := recordOf(p.left("", usher.Time{}))
-		return record.JSON, true, err
+		return recordOf(p.left("", usher.Time{})).JSON, true, nil
 	case row.Value.Left:
 		return row.Value.JSON, false, nil
 	case ending != nil:

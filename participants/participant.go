@@ -65,12 +65,28 @@ func (r Record) participant() (Participant, error) {
 	return p, nil
 }
 
-func recordOf(p Participant) (Record, error) {
-	encoded, err := json.Marshal(p)
-	if err != nil {
-		return Record{}, usher.Internal(err, "write participant %s", p.ID)
+func recordOf(p Participant) Record {
+	encoded := p.appendJSON(make([]byte, 0, participantBytes+len(p.Metadata)))
+	return Record{JSON: encoded, ExternalUserID: p.ExternalUserID, Left: !p.LeftAt.IsZero()}
+}
+
+// participantBytes is room for an ordinary participant without growing.
+const participantBytes = 320
+
+func (p *Participant) appendJSON(b []byte) []byte {
+	o := usher.JSONInto(b)
+	o.String("id", string(p.ID))
+	o.String("room_id", string(p.RoomID))
+	o.String("display_name", p.DisplayName)
+	o.StringIfAny("external_user_id", p.ExternalUserID)
+	o.String("role", p.Role)
+	if len(p.Metadata) > 0 {
+		o.Value("metadata", p.Metadata)
 	}
-	return Record{JSON: encoded, ExternalUserID: p.ExternalUserID, Left: !p.LeftAt.IsZero()}, nil
+	o.Time("joined_at", p.JoinedAt)
+	o.TimeIfAny("left_at", p.LeftAt)
+	o.StringIfAny("leave_reason", string(p.LeaveReason))
+	return o.End()
 }
 
 // Participants is the table of participants: {tenant}/{room}/{participant}.
@@ -154,6 +170,6 @@ func (n *NewParticipant) Validate() (problems []usher.FieldError) {
 	if n.Role != "" {
 		note("role", usher.CheckText(n.Role, maxRole))
 	}
-	note("metadata", rooms.CheckMetadata(n.Metadata))
+	note("metadata", rooms.CheckMetadata(&n.Metadata))
 	return problems
 }

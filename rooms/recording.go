@@ -52,6 +52,29 @@ type Inputs struct {
 	Elected            SeatID          `json:"elected_participant_id,omitzero"`
 }
 
+// AppendJSON appends the decision as it is answered.
+func (d Decision) AppendJSON(b []byte) []byte {
+	o := usher.JSONInto(b)
+	o.Bool("elected", d.Elected)
+	o.String("rule", string(d.Rule))
+	o.String("reason", d.Reason)
+	o.Int("settings_version", d.SettingsVersion)
+	o.Within("inputs", d.Inputs.appendJSON)
+	return o.End()
+}
+
+func (i Inputs) appendJSON(b []byte) []byte {
+	o := usher.JSONInto(b)
+	o.Bool("force_recording", i.ForceRecording)
+	o.Bool("auto_start_recording", i.AutoStartRecording)
+	o.Bool("recording_enabled", i.RecordingEnabled)
+	o.String("role", i.Role)
+	o.Int("active_participants", int64(i.ActiveParticipants))
+	o.String("recording_status", string(i.RecordingStatus))
+	o.StringIfAny("elected_participant_id", string(i.Elected))
+	return o.End()
+}
+
 // elect decides whether the seat's participant shall start the recording. Exactly one does for each recording: while one
 // is elected or a recording runs nobody is; the elected one's leaving, or 30 s without its confirmation, opens the
 // election to the next join.

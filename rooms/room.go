@@ -43,12 +43,32 @@ type Room struct {
 }
 
 // ETag is a strong tag of the room as it is answered.
-func (r Room) ETag() string {
-	encoded, err := json.Marshal(r)
-	if err != nil {
-		return "" // matches nothing; a room that was read from the log can be written
+func (r Room) ETag() string { return usher.ETag(r.AppendJSON(nil)) }
+
+// AppendJSON appends the room as it is answered.
+func (r *Room) AppendJSON(b []byte) []byte {
+	o := r.open(b)
+	return o.End()
+}
+
+// open writes the members that are answered.
+func (r *Room) open(b []byte) usher.JSONObject {
+	o := usher.JSONInto(b)
+	o.String("id", string(r.ID))
+	o.String("name", r.Name)
+	o.String("status", string(r.Status))
+	o.Int("participant_count", int64(r.ParticipantCount))
+	o.Bool("locked", r.Locked)
+	o.Within("config", r.Config.appendJSON)
+	if len(r.Metadata) > 0 {
+		o.Value("metadata", r.Metadata)
 	}
-	return usher.ETag(encoded)
+	o.TimeIfAny("scheduled_start_at", r.ScheduledStartAt)
+	o.TimeIfAny("scheduled_end_at", r.ScheduledEndAt)
+	o.Time("created_at", r.CreatedAt)
+	o.TimeIfAny("ended_at", r.EndedAt)
+	o.Within("recording", r.Recording.appendJSON)
+	return o
 }
 
 // Config is what a room decides for itself within the tenant's settings.
@@ -57,6 +77,17 @@ type Config struct {
 	MaxParticipants int `json:"max_participants,omitzero"`
 	// RecordingEnabled false keeps auto_start_recording from electing; force_recording overrides it. Nil means true.
 	RecordingEnabled *bool `json:"recording_enabled,omitzero"`
+}
+
+func (c Config) appendJSON(b []byte) []byte {
+	o := usher.JSONInto(b)
+	if c.MaxParticipants != 0 {
+		o.Int("max_participants", int64(c.MaxParticipants))
+	}
+	if c.RecordingEnabled != nil {
+		o.Bool("recording_enabled", *c.RecordingEnabled)
+	}
+	return o.End()
 }
 
 // RecordingStatus is where a room's recording is.
@@ -75,6 +106,15 @@ type Recording struct {
 	Elected   SeatID          `json:"elected_participant_id,omitzero"`
 	ElectedAt usher.Time      `json:"elected_at,omitzero"`
 	StartedAt usher.Time      `json:"started_at,omitzero"`
+}
+
+func (r Recording) appendJSON(b []byte) []byte {
+	o := usher.JSONInto(b)
+	o.String("status", string(r.Status))
+	o.StringIfAny("elected_participant_id", string(r.Elected))
+	o.TimeIfAny("elected_at", r.ElectedAt)
+	o.TimeIfAny("started_at", r.StartedAt)
+	return o.End()
 }
 
 // capacity is how many may be active at once.
@@ -108,9 +148,15 @@ var Rooms = store.Table[Room]{
 		return r.Room, err
 	},
 	Encode: func(r Room) ([]byte, error) {
-		return json.Marshal(record{Room: r, LastSeat: r.LastSeat, EmptySince: r.EmptySince})
+		o := r.open(make([]byte, 0, roomBytes))
+		o.StringIfAny("last_seat", string(r.LastSeat))
+		o.TimeIfAny("empty_since", r.EmptySince)
+		return o.End(), nil
 	},
 }
+
+// roomBytes is room for an ordinary room's record without growing.
+const roomBytes = 512
 
 // Naming is the record of a name: the newest room that has it.
 type Naming struct {

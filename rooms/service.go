@@ -50,7 +50,7 @@ func (n *NewRoom) validate(named bool) (problems []usher.FieldError) {
 	if end := n.ScheduledEndAt; !end.IsZero() && !end.After(n.ScheduledStartAt.Time) {
 		problems = append(problems, usher.FieldError{Field: "scheduled_end_at", Message: "must be after scheduled_start_at"})
 	}
-	if problem := CheckMetadata(n.Metadata); problem != "" {
+	if problem := CheckMetadata(&n.Metadata); problem != "" {
 		problems = append(problems, usher.FieldError{Field: "metadata", Message: problem})
 	}
 	return problems
@@ -61,16 +61,20 @@ const (
 	maxMetadataBytes     = 4 << 10
 )
 
-// CheckMetadata says what is wrong with the metadata of a room or a participant: a JSON object of at most 4 KiB.
-func CheckMetadata(m jsontext.Value) (problem string) {
-	switch {
-	case len(m) == 0:
+// CheckMetadata takes the white space out of the metadata of a room or a participant, and says what is wrong with it: it
+// must be a JSON object of at most 4 KiB.
+func CheckMetadata(m *jsontext.Value) (problem string) {
+	if len(*m) == 0 {
 		return ""
-	case m.Kind() != '{':
+	}
+	compact := m.Clone() // what was sent may be looked at again
+	switch err := compact.Compact(); {
+	case err != nil || m.Kind() != '{':
 		return "must be a JSON object"
-	case len(m) > maxMetadataBytes:
+	case len(compact) > maxMetadataBytes:
 		return "must be at most 4 KiB of JSON"
 	}
+	*m = compact
 	return ""
 }
 

@@ -171,7 +171,7 @@ func keysOf(owners []owner) (keys []string) {
 	return keys
 }
 
-// Each load seats in rooms of its own: every connection fills one after another.
+// seating is seats in rooms that no other load has.
 func (h *harness) seating(owners []owner, atOnce int) *seats {
 	h.names++
 	return &seats{Keys: keysOf(owners), Name: fmt.Sprintf("Lesson %d", h.names), PerRoom: 100, AtOnce: atOnce}

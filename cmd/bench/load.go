@@ -59,6 +59,9 @@ type client struct {
 
 func (p *plan) connect() ([]*client, error) {
 	clients := make([]*client, p.Connections)
+	if p.Request.Seats != nil {
+		p.Request.Seats.Together = p.Connections / len(p.Request.Seats.Keys)
+	}
 	for i := range clients {
 		conn, err := net.Dial("tcp", p.Address)
 		if err != nil {
@@ -193,10 +196,13 @@ func (c *client) render(b []byte) []byte {
 
 // next is the request that a connection sends after it has sent some.
 func (s *seats) next(connection, sent int) (path, body string) {
-	first := s.Begin + sent*s.AtOnce
-	room := url.PathEscape(fmt.Sprintf("%s %d-%d", s.Name, connection, first/s.PerRoom))
+	first, filling, together := sent*s.AtOnce, connection%len(s.Keys), max(1, s.Together)
+	if s.Apart {
+		filling, together = connection, 1
+	}
+	room := url.PathEscape(fmt.Sprintf("%s %d-%d", s.Name, filling, first*together/s.PerRoom))
 	user := func(i int) string {
-		return fmt.Sprintf(`{"display_name":"John Doe","external_user_id":"user_%07d","role":"participant"}`, first+i)
+		return fmt.Sprintf(`{"display_name":"John Doe","external_user_id":"user_%d_%07d","role":"participant"}`, connection, first+i)
 	}
 	if s.AtOnce == 1 {
 		return "/api/v1/rooms/" + room + "/participants", user(0)

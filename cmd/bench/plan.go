@@ -32,13 +32,15 @@ type request struct {
 	Seats        *seats
 }
 
-// seats fills rooms, those of each connection one after another.
+// seats fills rooms. The connections are divided among tenants, and those of a tenant fill one room together, then the
+// next, as when lessons begin.
 type seats struct {
-	Keys    []string // of tenants; a connection works for one of them
-	Name    string   // begins the names of the rooms
-	PerRoom int
-	AtOnce  int // how many are added by one request; 1 is a single add
-	Begin   int // the number of the first user
+	Keys     []string // of the tenants
+	Name     string   // begins the names of the rooms
+	PerRoom  int
+	AtOnce   int  // how many are added by one request; 1 is a single add
+	Apart    bool // each connection fills rooms of its own instead
+	Together int  // connections that fill a room together; set when the load begins
 }
 
 // want is what every answer must be like.
