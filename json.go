@@ -28,6 +28,12 @@ func (o *JSONObject) String(name, value string) {
 	o.buffer, _ = jsontext.AppendQuote(o.buffer, value) // the error says what was replaced
 }
 
+// Plain appends a text of our own making in which nothing needs escaping: an id, a token, a word from a list.
+func (o *JSONObject) Plain(name, value string) {
+	o.member(name)
+	o.buffer = append(append(append(o.buffer, '"'), value...), '"')
+}
+
 // StringIfAny appends a text unless it is empty.
 func (o *JSONObject) StringIfAny(name, value string) {
 	if value != "" {

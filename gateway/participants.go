@@ -19,7 +19,7 @@ type addedParticipant struct{ participants.Added }
 func (a addedParticipant) AppendJSON(b []byte) []byte {
 	o := usher.JSONInto(b)
 	o.Value("participant", a.Encoded)
-	o.String("participant_id", string(a.Participant.ID))
+	o.Plain("participant_id", string(a.Participant.ID))
 	o.String("role", a.Participant.Role)
 	o.Within("room", a.Room.AppendJSON)
 	o.Bool("room_created", a.RoomCreated)
@@ -127,11 +127,11 @@ func (t *seatTokens) AppendJSON(b []byte) []byte {
 
 // appendTokens writes the members that every answer with tokens has.
 func appendTokens(o *usher.JSONObject, t tenant.Tokens) {
-	o.String("access_token", t.Media)
-	o.String("refresh_token", t.Refresh)
-	o.String("token_type", tokenType)
+	o.Plain("access_token", t.Media)
+	o.Plain("refresh_token", t.Refresh)
+	o.Plain("token_type", tokenType)
 	o.Int("expires_in", int64(t.ExpiresIn.Seconds()))
-	o.String("auth_token", t.API)
+	o.Plain("auth_token", t.API)
 }
 
 func (g *Gateway) refreshTokens(c *call, ref rooms.Ref, id participants.ID) (answer, error) {

@@ -66,7 +66,7 @@ func appendResult(b []byte, r *participants.BulkResult) []byte {
 		}
 		return o.End()
 	}
-	o.String("participant_id", string(r.Participant.ID))
+	o.Plain("participant_id", string(r.Participant.ID))
 	o.Bool("success", true)
 	o.String("role", r.Participant.Role)
 	appendTokens(&o, r.Tokens)

@@ -247,10 +247,14 @@ func usersIn(snapshot *store.Snapshot, prefix string) map[string][]string {
 }
 
 // signAll makes the tokens of all who were seated.
-func (s *Service) signAll(a *admission) (err error) {
+func (s *Service) signAll(a *admission) error {
+	if !slices.ContainsFunc(a.seats, func(seat seat) bool { return seat.refused == nil }) {
+		return nil
+	}
+	signer, err := s.tenants.SeatSigner(s.log.Snapshot(), a.tenant)
 	for i := range a.seats {
-		if a.seats[i].refused == nil && err == nil {
-			a.seats[i].tokens, err = s.sign(a.tenant, a.room, a.seats[i].participant)
+		if seat := &a.seats[i]; seat.refused == nil && err == nil {
+			seat.tokens, err = signer.Sign(tokenSeat(a.room, seat.participant))
 		}
 	}
 	return err

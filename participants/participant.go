@@ -1,6 +1,7 @@
 package participants
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -66,12 +67,13 @@ func (r Record) participant() (Participant, error) {
 }
 
 func recordOf(p Participant) Record {
-	encoded := p.appendJSON(make([]byte, 0, participantBytes+len(p.Metadata)))
+	var ordinary [participantBytes]byte // the index keeps a copy of just the length, for as long as the room lives
+	encoded := bytes.Clone(p.appendJSON(ordinary[:0]))
 	return Record{JSON: encoded, ExternalUserID: p.ExternalUserID, Left: !p.LeftAt.IsZero()}
 }
 
 // participantBytes is room for an ordinary participant without growing.
-const participantBytes = 320
+const participantBytes = 512
 
 func (p *Participant) appendJSON(b []byte) []byte {
 	o := usher.JSONInto(b)

@@ -23,5 +23,9 @@ func (s *Service) Refresh(t tenant.ID, ref rooms.Ref, id ID) (tenant.Tokens, err
 	if until := rooms.BannedUntil(snapshot, t, room.ID, p.ExternalUserID); s.now().Before(until.Time) {
 		return tenant.Tokens{}, rooms.ErrBanned(until)
 	}
-	return s.sign(owner, room, p)
+	signer, err := s.tenants.SeatSigner(snapshot, owner)
+	if err != nil {
+		return tenant.Tokens{}, err
+	}
+	return signer.Sign(tokenSeat(room, p))
 }

@@ -27,12 +27,12 @@ func New(log *store.Store, tenants *tenant.Service, now func() time.Time, regist
 	return &Service{log: log, tenants: tenants, now: now, joins: newJoins(registry)}
 }
 
-// sign makes the tokens of a participant.
-func (s *Service) sign(owner tenant.Tenant, room rooms.Room, p Participant) (tenant.Tokens, error) {
-	return s.tenants.SignSeat(s.log.Snapshot(), owner, tenant.Seat{
+// tokenSeat is the participant as its tokens name it.
+func tokenSeat(room rooms.Room, p Participant) tenant.Seat {
+	return tenant.Seat{
 		Participant: string(p.ID), RoomID: string(room.ID), RoomName: room.Name,
 		Name: p.DisplayName, ExternalUserID: p.ExternalUserID, Role: p.Role,
-	})
+	}
 }
 
 // Identity is who a participant's token speaks for.

@@ -96,8 +96,17 @@ type compiled struct {
 	writes   []clientv3.Op
 }
 
-func (s *Store) compile(g *group) (compiled, error) {
-	var c compiled
+// written is what this replica has put into the log in its last transaction, by key. The watch tells it what it knows
+// already: of that, only the revisions are news.
+type written map[string]own
+
+type own struct {
+	value string
+	row   any
+}
+
+func (s *Store) compile(g *group, note written) (compiled, error) {
+	c := compiled{compares: make([]clientv3.Cmp, 0, len(g.tx.guards)), writes: make([]clientv3.Op, 0, len(g.tx.order))}
 	for key := range g.tx.guards {
 		var modified int64
 		table, path, _ := strings.Cut(string(key), "/")
@@ -120,7 +129,9 @@ func (s *Store) compile(g *group) (compiled, error) {
 		if lifetime := change.table.lifetime(); lifetime > 0 {
 			options = append(options, clientv3.WithLease(s.leases.of(lifetime)))
 		}
-		c.writes = append(c.writes, clientv3.OpPut(s.options.Prefix+string(key), string(value), options...))
+		full, text := s.options.Prefix+string(key), string(value)
+		note[full] = own{text, change.row}
+		c.writes = append(c.writes, clientv3.OpPut(full, text, options...))
 	}
 	return c, nil
 }
@@ -142,14 +153,15 @@ func (s *Store) commitOnce(ctx context.Context, groups []*group) (held []bool, r
 		return nil, 0, &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Err: err,
 			Detail: "The write was not done: the log cannot be written now. Try again."}
 	}
-	parts := make([]compiled, len(groups))
+	parts, note := make([]compiled, len(groups)), make(written)
 	writes := 0
 	for i, g := range groups {
-		if parts[i], err = s.compile(g); err != nil {
+		if parts[i], err = s.compile(g, note); err != nil {
 			return nil, 0, usher.Internal(err, "compile a transaction")
 		}
 		writes += len(parts[i].writes)
 	}
+	s.written.Store(&note)
 	switch {
 	case writes == 0:
 		return s.confirm(ctx, parts)

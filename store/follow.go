@@ -214,7 +214,9 @@ func (s *Store) hear(response clientv3.WatchResponse) error {
 			}
 			continue
 		}
-		if c, ok := s.decode(string(event.Kv.Key), event.Kv.Value, event.Kv.CreateRevision, event.Kv.ModRevision); ok && c.row != nil {
+		if c, ok := s.adopt(event.Kv); ok {
+			changes = append(changes, c)
+		} else if c, ok := s.decode(string(event.Kv.Key), event.Kv.Value, event.Kv.CreateRevision, event.Kv.ModRevision); ok && c.row != nil {
 			changes = append(changes, c)
 		}
 	}
@@ -222,6 +224,24 @@ func (s *Store) hear(response clientv3.WatchResponse) error {
 		return errRelist{applyFailed, err.Error()}
 	}
 	return nil
+}
+
+// adopt is the change that an event tells of when it was this replica that has just written it.
+func (s *Store) adopt(kv *mvccpb.KeyValue) (change, bool) {
+	last := s.written.Load()
+	if last == nil {
+		return change{}, false
+	}
+	mine, ok := (*last)[string(kv.Key)]
+	if !ok || mine.value != string(kv.Value) {
+		return change{}, false
+	}
+	c, ok := s.deleted(string(kv.Key))
+	if ok {
+		c.row = c.table.adopt(mine.row, kv.CreateRevision, kv.ModRevision)
+		c.path, _ = c.table.meta(c.row)
+	}
+	return c, ok
 }
 
 // decode turns a key and value into a change. A key of no table is not ours to judge (a newer replica may have written

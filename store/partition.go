@@ -16,7 +16,8 @@ func partition(snapshot *Snapshot, batch []*submission) [][]*submission {
 	}
 	for i, sub := range batch {
 		parent[i] = i
-		for _, key := range sub.aggregates(snapshot) {
+		sub.guards = sub.aggregates(snapshot)
+		for _, key := range sub.guards {
 			first, shared := owner[key]
 			if !shared {
 				owner[key] = i

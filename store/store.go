@@ -39,6 +39,7 @@ type Store struct {
 	index   *index
 	writer  *writer
 	leases  leases // the writer's
+	written atomic.Pointer[written]
 	fresh   freshness
 	metrics *metrics
 	members members

@@ -16,7 +16,8 @@ type submission struct {
 	ctx        context.Context
 	aggregates func(*Snapshot) []Key
 	decide     func(*Tx) (any, error)
-	alone      bool // too large to share a transaction; only the writer touches it
+	guards     []Key // what aggregates said of the snapshot of this round; only the writer touches it
+	alone      bool  // too large to share a transaction; only the writer touches it
 
 	bell chan struct{} // rung when the verdict has moved on
 

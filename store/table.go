@@ -20,7 +20,8 @@ type Table[R any] struct {
 	// Decode reads a stored value. It must not keep path or value unless R is meant to hold them: they are never
 	// changed afterwards, so R may. An error keeps the key's last good record.
 	Decode func(path string, value []byte) (R, error)
-	// Encode writes what Decode reads.
+	// Encode writes what Decode reads, and Decode reads what was given to Encode: a replica does not decode what it has
+	// written itself.
 	Encode func(R) ([]byte, error)
 }
 
@@ -101,6 +102,7 @@ type Definition interface {
 	lifetime() time.Duration
 	decode(path string, value []byte, created, modified int64) (any, error)
 	encode(row any) ([]byte, error)
+	adopt(row any, created, modified int64) any
 	meta(row any) (path string, modified int64)
 }
 
@@ -118,6 +120,12 @@ func (t Table[R]) decode(path string, value []byte, created, modified int64) (an
 }
 
 func (t Table[R]) encode(row any) ([]byte, error) { return t.Encode(row.(*Row[R]).Value) }
+
+// adopt is the row that was written, as it is in the log now.
+func (t Table[R]) adopt(row any, created, modified int64) any {
+	written := row.(*Row[R])
+	return &Row[R]{Path: written.Path, Created: created, Modified: modified, Value: written.Value}
+}
 
 func (t Table[R]) meta(row any) (string, int64) {
 	r := row.(*Row[R])

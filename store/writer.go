@@ -239,7 +239,7 @@ func (w *writer) decideGroup(snapshot *Snapshot, members []*submission, budget i
 	g = &group{tx: newTx(w.store.index.tables, snapshot)}
 	for i, sub := range members {
 		mark := g.tx.mark()
-		for _, key := range sub.aggregates(snapshot) {
+		for _, key := range sub.guards {
 			g.tx.guard(key)
 		}
 		decision, refusal := decideSafely(sub, g.tx)

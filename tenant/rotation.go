@@ -125,7 +125,8 @@ func (s *Service) DeleteSigningKey(ctx context.Context, t ID, kid string, force 
 
 // unretire has the key that was about to be replaced go on, when its successor is taken away before it began.
 func (s *Service) unretire(tx *store.Tx, t ID) {
-	if k, ok := current(tx, t, s.now()); ok {
+	if found, ok := current(tx, t, s.now()); ok {
+		k := *found
 		k.RetiringFrom, k.NotAfter = usher.Time{}, usher.Time{}
 		SigningKeys.Put(tx, signingKeyPath(t, k.KID), k)
 	}

@@ -41,7 +41,7 @@ const (
 )
 
 // State is the key's state at the time.
-func (k SigningKey) State(now time.Time) KeyState {
+func (k *SigningKey) State(now time.Time) KeyState {
 	switch {
 	case now.Before(k.ActiveFrom.Time):
 		return KeyNext
@@ -92,9 +92,9 @@ func (s *Service) newSigningKey(alg token.Algorithm, now, activeFrom time.Time) 
 }
 
 // current is the key that signs now. Where a clock that is behind finds none, it is the one that begins first.
-func current(r store.Reader, t ID, now time.Time) (found SigningKey, ok bool) {
+func current(r store.Reader, t ID, now time.Time) (found *SigningKey, ok bool) {
 	for row := range SigningKeys.Scan(r, string(t)+"/", "") {
-		k := row.Value
+		k := &row.Value
 		state := k.State(now)
 		if state != KeyActive && (state != KeyNext || ok) {
 			continue
@@ -107,7 +107,7 @@ func current(r store.Reader, t ID, now time.Time) (found SigningKey, ok bool) {
 }
 
 // signer is ready to sign with the key. A key is opened once in the life of the process.
-func (s *Service) signer(t ID, k SigningKey) (*token.Signer, error) {
+func (s *Service) signer(t ID, k *SigningKey) (*token.Signer, error) {
 	if signer, ok := s.signers.Load(k.KID); ok {
 		return signer.(*token.Signer), nil
 	}

@@ -25,34 +25,52 @@ var errNoSigningKey = errors.New("there is no signing key")
 // clockSkew is how far the clocks of replicas may differ: a token that one has just signed is good on every other.
 const clockSkew = 5 * time.Second
 
-// SignSeat signs the tokens of a seat with the tenant's current key.
-func (s *Service) SignSeat(r store.Reader, t Tenant, seat Seat) (Tokens, error) {
+// SeatSigner signs the tokens of a tenant's seats at one moment.
+type SeatSigner struct {
+	service         *Service
+	tenant          Tenant
+	signer          *token.Signer
+	algorithm       token.Algorithm
+	issuer          string
+	now             time.Time
+	access, refresh time.Duration // lifetimes
+}
+
+// SeatSigner is ready to sign with the tenant's current key.
+func (s *Service) SeatSigner(r store.Reader, t Tenant) (SeatSigner, error) {
 	now := s.now()
 	key, ok := current(r, t.ID, now)
 	if !ok {
-		return Tokens{}, usher.Internal(errNoSigningKey, "sign for %s", t.ID)
+		return SeatSigner{}, usher.Internal(errNoSigningKey, "sign for %s", t.ID)
 	}
 	signer, err := s.signer(t.ID, key)
 	if err != nil {
-		return Tokens{}, err
+		return SeatSigner{}, err
 	}
-	access := key.atMost(now, time.Duration(t.Settings.AccessTokenTTLSeconds)*time.Second)
-	refresh := key.atMost(now, time.Duration(t.Settings.RefreshTokenTTLSeconds)*time.Second)
-	signed, err := signer.SignSeat(token.Claims{
-		Issuer: s.Issuer(t.ID), Subject: seat.Participant, IssuedAt: now, TenantID: string(t.ID),
+	return SeatSigner{
+		service: s, tenant: t, signer: signer, algorithm: key.Algorithm, issuer: s.Issuer(t.ID), now: now,
+		access:  key.atMost(now, time.Duration(t.Settings.AccessTokenTTLSeconds)*time.Second),
+		refresh: key.atMost(now, time.Duration(t.Settings.RefreshTokenTTLSeconds)*time.Second),
+	}, nil
+}
+
+// Sign makes the tokens of a seat.
+func (s *SeatSigner) Sign(seat Seat) (Tokens, error) {
+	signed, err := s.signer.SignSeat(token.Claims{
+		Issuer: s.issuer, Subject: seat.Participant, IssuedAt: s.now, TenantID: string(s.tenant.ID),
 		RoomID: seat.RoomID, RoomName: seat.RoomName, Name: seat.Name, ExternalUserID: seat.ExternalUserID,
-		Role: seat.Role, Grants: t.Settings.Roles[seat.Role].Strings(),
-	}, access, refresh)
+		Role: seat.Role, Grants: s.tenant.Settings.Roles[seat.Role].Strings(),
+	}, s.access, s.refresh)
 	if err != nil {
 		return Tokens{}, usher.Internal(err, "sign for %s", seat.Participant)
 	}
-	s.metrics.sign(key.Algorithm, 3)
-	return Tokens{SeatTokens: signed, ExpiresIn: access}, nil
+	s.service.metrics.sign(s.algorithm, 3)
+	return Tokens{SeatTokens: signed, ExpiresIn: s.access}, nil
 }
 
 // atMost is the lifetime of a token that is signed now: a token does not outlive its key, even where the tenant has made
 // its tokens' lifetimes longer since the key's end was fixed.
-func (k SigningKey) atMost(now time.Time, lifetime time.Duration) time.Duration {
+func (k *SigningKey) atMost(now time.Time, lifetime time.Duration) time.Duration {
 	if k.NotAfter.IsZero() {
 		return lifetime
 	}
