@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
@@ -96,22 +97,13 @@ type compiled struct {
 	writes   []clientv3.Op
 }
 
-// written is what this replica has put into the log in its last transaction, by key. The watch tells it what it knows
-// already: of that, only the revisions are news.
-type written map[string]own
-
-type own struct {
-	value string
-	row   any
-}
-
-func (s *Store) compile(g *group, note written) (compiled, error) {
+func (s *Store) compile(g *group) (compiled, error) {
 	c := compiled{compares: make([]clientv3.Cmp, 0, len(g.tx.guards)), writes: make([]clientv3.Op, 0, len(g.tx.order))}
 	for key := range g.tx.guards {
 		var modified int64
 		table, path, _ := strings.Cut(string(key), "/")
 		if row, ok := g.tx.snapshot.get(table, path); ok {
-			_, modified = s.index.tables[table].meta(row)
+			_, _, modified = s.index.tables[table].meta(row)
 		}
 		c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(s.options.Prefix+string(key)), "=", modified))
 	}
@@ -129,9 +121,7 @@ func (s *Store) compile(g *group, note written) (compiled, error) {
 		if lifetime := change.table.lifetime(); lifetime > 0 {
 			options = append(options, clientv3.WithLease(s.leases.of(lifetime)))
 		}
-		full, text := s.options.Prefix+string(key), string(value)
-		note[full] = own{text, change.row}
-		c.writes = append(c.writes, clientv3.OpPut(full, text, options...))
+		c.writes = append(c.writes, clientv3.OpPut(s.options.Prefix+string(key), string(value), options...))
 	}
 	return c, nil
 }
@@ -153,15 +143,14 @@ func (s *Store) commitOnce(ctx context.Context, groups []*group) (held []bool, r
 		return nil, 0, &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Err: err,
 			Detail: "The write was not done: the log cannot be written now. Try again."}
 	}
-	parts, note := make([]compiled, len(groups)), make(written)
+	parts := make([]compiled, len(groups))
 	writes := 0
 	for i, g := range groups {
-		if parts[i], err = s.compile(g, note); err != nil {
+		if parts[i], err = s.compile(g); err != nil {
 			return nil, 0, usher.Internal(err, "compile a transaction")
 		}
 		writes += len(parts[i].writes)
 	}
-	s.written.Store(&note)
 	switch {
 	case writes == 0:
 		return s.confirm(ctx, parts)
@@ -170,7 +159,8 @@ func (s *Store) commitOnce(ctx context.Context, groups []*group) (held []bool, r
 		if err != nil {
 			return nil, 0, commitError(err)
 		}
-		return []bool{resp.Succeeded}, resp.Header.Revision, nil
+		held = []bool{resp.Succeeded}
+		return held, resp.Header.Revision, s.showOwn(groups, held, resp.Header)
 	}
 	nested := make([]clientv3.Op, len(parts))
 	for i, p := range parts {
@@ -184,7 +174,34 @@ func (s *Store) commitOnce(ctx context.Context, groups []*group) (held []bool, r
 	for i, r := range resp.Responses {
 		held[i] = r.GetResponseTxn().Succeeded
 	}
-	return held, resp.Header.Revision, nil
+	return held, resp.Header.Revision, s.showOwn(groups, held, resp.Header)
+}
+
+// showOwn shows what was just committed without waiting for the watch to tell of it. That is possible when the index holds
+// all that came before: then nobody else's change lies between, and what this transaction has done is known. Otherwise
+// the watch brings it, in its order.
+func (s *Store) showOwn(groups []*group, held []bool, header *etcdserverpb.ResponseHeader) error {
+	if s.cluster.Load() != header.ClusterId || s.index.applied() != header.Revision-1 {
+		return nil
+	}
+	var changes []change
+	wrote := false // and so the revision is this transaction's own; to delete what is not there makes none
+	for i, g := range groups {
+		if !held[i] {
+			continue
+		}
+		for _, key := range g.tx.order {
+			c := g.tx.changes[key]
+			changes, wrote = append(changes, c), wrote || c.row != nil
+		}
+	}
+	if !wrote {
+		return nil
+	}
+	if err := s.index.advance(changes, header.Revision); err != nil {
+		return usher.Internal(err, "show what was committed")
+	}
+	return nil
 }
 
 // confirm proves decisions that change nothing, refusals above all: what they were decided on must still be so, or a

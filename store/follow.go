@@ -109,6 +109,8 @@ func backoff(ctx context.Context, attempt *int) error {
 func (s *Store) load(ctx context.Context, trustRevisions bool) error {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
+	s.index.list(true)
+	defer s.index.list(false)
 	var rows []change
 	revision, cluster, err := s.list(ctx, func(key string, value []byte, created, modified int64) {
 		if c, ok := s.decode(key, value, created, modified); ok {
@@ -206,17 +208,19 @@ func (s *Store) hear(response clientv3.WatchResponse) error {
 		return nil
 	}
 	s.metrics.events.Add(float64(len(response.Events)))
-	changes := make([]change, 0, len(response.Events))
+	changes, known := make([]change, 0, len(response.Events)), s.index.applied()
 	for _, event := range response.Events {
+		if event.Kv.ModRevision <= known {
+			continue // what this replica has written itself, and shows already
+		}
 		if event.Type == mvccpb.DELETE {
 			if c, ok := s.deleted(string(event.Kv.Key)); ok {
+				c.revision = event.Kv.ModRevision
 				changes = append(changes, c)
 			}
 			continue
 		}
-		if c, ok := s.adopt(event.Kv); ok {
-			changes = append(changes, c)
-		} else if c, ok := s.decode(string(event.Kv.Key), event.Kv.Value, event.Kv.CreateRevision, event.Kv.ModRevision); ok && c.row != nil {
+		if c, ok := s.decode(string(event.Kv.Key), event.Kv.Value, event.Kv.CreateRevision, event.Kv.ModRevision); ok && c.row != nil {
 			changes = append(changes, c)
 		}
 	}
@@ -224,24 +228,6 @@ func (s *Store) hear(response clientv3.WatchResponse) error {
 		return errRelist{applyFailed, err.Error()}
 	}
 	return nil
-}
-
-// adopt is the change that an event tells of when it was this replica that has just written it.
-func (s *Store) adopt(kv *mvccpb.KeyValue) (change, bool) {
-	last := s.written.Load()
-	if last == nil {
-		return change{}, false
-	}
-	mine, ok := (*last)[string(kv.Key)]
-	if !ok || mine.value != string(kv.Value) {
-		return change{}, false
-	}
-	c, ok := s.deleted(string(kv.Key))
-	if ok {
-		c.row = c.table.adopt(mine.row, kv.CreateRevision, kv.ModRevision)
-		c.path, _ = c.table.meta(c.row)
-	}
-	return c, ok
 }
 
 // decode turns a key and value into a change. A key of no table is not ours to judge (a newer replica may have written
@@ -259,7 +245,7 @@ func (s *Store) decode(key string, value []byte, created, modified int64) (chang
 			slog.String("key", string(short)), slog.Int64("revision", modified), slog.Any("error", err))
 		return c, true
 	}
-	c.row = row
+	c.row, c.revision = row, modified
 	return c, true
 }
 

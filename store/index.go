@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ type index struct {
 	mu       sync.Mutex          // serialises apply and replace, and guards what follows
 	waiters  waiterHeap          // by revision, lowest first
 	rejected map[Key]Rejected    // values that did not decode, by key, until a good one or a delete comes
+	listing  bool                // a list is on its way; see advance
 	onApply  func(applied int64) // told each new revision, under mu
 }
 
@@ -41,9 +43,10 @@ type Rejected struct {
 
 // change is one watch event or list entry, already decoded.
 type change struct {
-	table Definition
-	path  string
-	row   any // nil for a delete
+	table    Definition
+	path     string
+	row      any   // nil for a delete
+	revision int64 // of the event
 }
 
 // pathIndex is the one index of every table: the key below the table's name, as it stands. Keys begin with their tenant
@@ -140,19 +143,63 @@ func (s *Snapshot) changed(table string) <-chan struct{} {
 func (ix *index) apply(changes []change, revision int64) error {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	if len(changes) > 0 {
-		txn := ix.db.Txn(true)
-		if err := write(txn, changes); err != nil {
-			txn.Abort()
-			return fmt.Errorf("apply revision %d: %w", revision, err)
-		}
-		txn.Commit()
-		for _, c := range changes {
-			delete(ix.rejected, Key(c.table.name()+"/"+c.path))
-		}
+	known := ix.applied()
+	changes = slices.DeleteFunc(changes, func(c change) bool { return c.revision <= known })
+	if err := ix.commit(changes); err != nil {
+		return fmt.Errorf("apply revision %d: %w", revision, err)
 	}
-	ix.publish(max(revision, ix.applied()))
+	ix.publish(max(revision, known))
 	return nil
+}
+
+// commit writes the changes in one memdb transaction. Called under mu.
+func (ix *index) commit(changes []change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	txn := ix.db.Txn(true)
+	if err := write(txn, changes); err != nil {
+		txn.Abort()
+		return err
+	}
+	txn.Commit()
+	for _, c := range changes {
+		delete(ix.rejected, Key(c.table.name()+"/"+c.path))
+	}
+	return nil
+}
+
+// advance applies what this replica has committed at the revision, if the index shows the revision before it. It does not
+// while a list is on its way: that one may be older, and the index must not go back from what callers have been told.
+func (ix *index) advance(changes []change, revision int64) error {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if ix.listing || ix.applied() != revision-1 {
+		return nil
+	}
+	before := ix.db.Txn(false)
+	for i, c := range changes {
+		if c.row == nil {
+			continue
+		}
+		created := revision
+		if old, err := before.First(c.table.name(), pathIndexName, c.path); err == nil && old != nil {
+			_, created, _ = c.table.meta(old)
+		}
+		changes[i].row = c.table.adopt(c.row, created, revision)
+	}
+	if err := ix.commit(changes); err != nil {
+		return fmt.Errorf("apply revision %d: %w", revision, err)
+	}
+	ix.publish(revision)
+	return nil
+}
+
+// list notes that a list begins or has ended.
+func (ix *index) list(begins bool) {
+	ix.mu.Lock()
+	ix.listing = begins
+	ix.mu.Unlock()
 }
 
 // reject notes a value that did not decode.
@@ -208,8 +255,8 @@ func (ix *index) unchanged(txn *memdb.Txn, c change) bool {
 	if err != nil || old == nil {
 		return false
 	}
-	_, was := c.table.meta(old)
-	_, is := c.table.meta(c.row)
+	_, _, was := c.table.meta(old)
+	_, _, is := c.table.meta(c.row)
 	return was == is
 }
 
@@ -221,7 +268,7 @@ func missing(txn *memdb.Txn, t Definition, listed map[Key]struct{}) ([]change, e
 	}
 	var gone []change
 	for row := rows.Next(); row != nil; row = rows.Next() {
-		path, _ := t.meta(row)
+		path, _, _ := t.meta(row)
 		if _, ok := listed[Key(t.name()+"/"+path)]; !ok {
 			gone = append(gone, change{table: t, path: path})
 		}

@@ -39,7 +39,6 @@ type Store struct {
 	index   *index
 	writer  *writer
 	leases  leases // the writer's
-	written atomic.Pointer[written]
 	fresh   freshness
 	metrics *metrics
 	members members

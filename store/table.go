@@ -20,7 +20,7 @@ type Table[R any] struct {
 	// Decode reads a stored value. It must not keep path or value unless R is meant to hold them: they are never
 	// changed afterwards, so R may. An error keeps the key's last good record.
 	Decode func(path string, value []byte) (R, error)
-	// Encode writes what Decode reads, and Decode reads what was given to Encode: a replica does not decode what it has
+	// Encode writes what Decode reads, and Decode reads what was given to Encode: a replica may not decode what it has
 	// written itself.
 	Encode func(R) ([]byte, error)
 }
@@ -103,7 +103,7 @@ type Definition interface {
 	decode(path string, value []byte, created, modified int64) (any, error)
 	encode(row any) ([]byte, error)
 	adopt(row any, created, modified int64) any
-	meta(row any) (path string, modified int64)
+	meta(row any) (path string, created, modified int64)
 }
 
 func (t Table[R]) name() string    { return t.Name }
@@ -127,9 +127,9 @@ func (t Table[R]) adopt(row any, created, modified int64) any {
 	return &Row[R]{Path: written.Path, Created: created, Modified: modified, Value: written.Value}
 }
 
-func (t Table[R]) meta(row any) (string, int64) {
+func (t Table[R]) meta(row any) (path string, created, modified int64) {
 	r := row.(*Row[R])
-	return r.Path, r.Modified
+	return r.Path, r.Created, r.Modified
 }
 
 func (r *Row[R]) rowPath() string { return r.Path }
