@@ -76,6 +76,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, seen.close()) }()
 	logger := seen.logger
+	useMemory(logger)
 
 	// The ports first: whoever starts a second one by mistake learns it before anything is touched.
 	var ports net.ListenConfig
