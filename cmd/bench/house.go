@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -24,6 +25,7 @@ type harness struct {
 	usher string // the program
 	load  *process
 
+	quick  bool
 	rounds int
 	each   time.Duration // for one side in one round
 	say    func(format string, args ...any)
@@ -109,6 +111,15 @@ func freePort() (string, error) {
 
 // call makes one request with the key and reads the answer, which must have the status.
 func (g *gateway) call(method, path, key string, body any, want int) (answer []byte, header http.Header, err error) {
+	return g.send(method, path, key, body, want, 0)
+}
+
+// callFrom is a read that shows at least the revision.
+func (g *gateway) callFrom(method, path, key string, revision int64) (answer []byte, header http.Header, err error) {
+	return g.send(method, path, key, nil, http.StatusOK, revision)
+}
+
+func (g *gateway) send(method, path, key string, body any, want int, revision int64) (answer []byte, header http.Header, err error) {
 	var send io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -124,6 +135,9 @@ func (g *gateway) call(method, path, key string, body any, want int) (answer []b
 		return nil, nil, err
 	}
 	r.Header.Set("Authorization", "Bearer "+key)
+	if revision > 0 {
+		r.Header.Set("Usher-Min-Revision", strconv.FormatInt(revision, 10))
+	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}

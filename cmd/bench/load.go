@@ -111,7 +111,7 @@ func (c *client) run(began, end time.Time) {
 			now = due
 			due = due.Add(interval)
 		}
-		if !now.Before(end) {
+		if c.plan.Each > 0 && c.sent == c.plan.Each || c.plan.Each == 0 && !now.Before(end) {
 			return
 		}
 		if err := c.exchange(ready); err != nil {
@@ -201,8 +201,12 @@ func (s *seats) next(connection, sent int) (path, body string) {
 		filling, together = connection, 1
 	}
 	room := url.PathEscape(fmt.Sprintf("%s %d-%d", s.Name, filling, first*together/s.PerRoom))
+	metadata := ""
+	if s.Metadata != "" {
+		metadata = `,"metadata":` + s.Metadata
+	}
 	user := func(i int) string {
-		return fmt.Sprintf(`{"display_name":"John Doe","external_user_id":"user_%d_%07d","role":"participant"}`, connection, first+i)
+		return fmt.Sprintf(`{"display_name":"John Doe","external_user_id":"user_%d_%07d","role":"participant"%s}`, connection, first+i, metadata)
 	}
 	if s.AtOnce == 1 {
 		return "/api/v1/rooms/" + room + "/participants", user(0)

@@ -19,6 +19,7 @@ const childFlag = "child"
 
 var children = map[string]func(args []string) error{
 	"load": serveLoad, "bare": serveBare, "signatures": serveSignatures, "transactions": serveTransactions,
+	"tokens": serveTokens, "index": serveIndex,
 }
 
 func main() {
@@ -45,6 +46,9 @@ type measurement struct {
 var measurements = []measurement{
 	{"adds", (*harness).measureAdds},
 	{"reads", (*harness).measureReads},
+	{"tokens", (*harness).measureTokens},
+	{"replicas", (*harness).measureReplicas},
+	{"index", (*harness).measureIndex},
 }
 
 func bench(ctx context.Context) error {
@@ -59,7 +63,7 @@ func bench(ctx context.Context) error {
 		return err
 	}
 	h := &harness{ctx: ctx, rounds: *rounds, each: *each, say: progress, profiles: *profiles}
-	if *quick {
+	if h.quick = *quick; h.quick {
 		h.rounds, h.each = 3, 700*time.Millisecond
 	}
 	var err error

@@ -19,6 +19,7 @@ type plan struct {
 	Address     string
 	Connections int
 	For         time.Duration // how long requests are begun
+	Each        int           // how many requests each connection makes, instead of for a time; 0 for as many as go
 	PerSecond   int           // how many are begun, spread evenly over the connections; 0 for as many as go
 	Request     request
 	Want        want
@@ -38,9 +39,10 @@ type seats struct {
 	Keys     []string // of the tenants
 	Name     string   // begins the names of the rooms
 	PerRoom  int
-	AtOnce   int  // how many are added by one request; 1 is a single add
-	Apart    bool // each connection fills rooms of its own instead
-	Together int  // connections that fill a room together; set when the load begins
+	AtOnce   int    // how many are added by one request; 1 is a single add
+	Metadata string // of each participant, JSON; "" for none
+	Apart    bool   // each connection fills rooms of its own instead
+	Together int    // connections that fill a room together; set when the load begins
 }
 
 // want is what every answer must be like.

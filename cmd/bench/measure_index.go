@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"usher/participants"
+	"usher/rooms"
+	"usher/store"
+	"usher/tenant"
+)
+
+// indexed is what a child finds that makes an index of all that is in an etcd.
+type indexed struct {
+	Rows        int // participants
+	Bytes       int // of their values
+	Heap, Plain uint64
+	Load, Drain time.Duration
+}
+
+// serveIndex is the child that loads an etcd's records as the gateway does, and in the plainest way there is. Each question
+// is answered by one load of each kind.
+func serveIndex(args []string) error {
+	client, err := clientv3.New(clientv3.Config{Endpoints: args})
+	if err != nil {
+		return err
+	}
+	log, err := store.Dial(context.Background(), store.DialOptions{Endpoints: args, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	return answerTo(func(string) (found indexed, err error) {
+		if found.Drain, err = drain(client, func([]byte, []byte) {}); err != nil {
+			return found, err
+		}
+		before := heap()
+		began := time.Now()
+		tables := append(append(tenant.Definitions(), rooms.Definitions()...), participants.Definitions()...)
+		s, err := store.Open(log, store.Options{Logger: slog.New(slog.DiscardHandler)}, tables...)
+		if err != nil {
+			return found, err
+		}
+		if err := s.WaitReady(context.Background()); err != nil {
+			return found, err
+		}
+		found.Load = time.Since(began)
+		found.Heap = heap() - before
+		for row := range participants.Participants.Scan(s.Snapshot(), "", "") {
+			found.Rows++
+			found.Bytes += len(row.Value.JSON)
+		}
+		s.Close()
+		s = nil
+		before = heap()
+		plain := make(map[string]*store.Row[participants.Record])
+		_, err = drain(client, func(key, value []byte) {
+			if path, ok := strings.CutPrefix(string(key), store.DefaultPrefix+rooms.SeatsTable+"/"); ok {
+				if record, err := participants.Participants.Decode(path, value); err == nil {
+					plain[path] = &store.Row[participants.Record]{Path: path, Value: record}
+				}
+			}
+		})
+		found.Plain = heap() - before
+		if err == nil && len(plain) != found.Rows {
+			err = fmt.Errorf("the map has %d rows, the index %d", len(plain), found.Rows)
+		}
+		return found, err
+	})
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // what the first has set free of finalizers and pools
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// drain reads the whole range by the same stream as the gateway, and does nothing with it.
+func drain(client *clientv3.Client, each func(key, value []byte)) (time.Duration, error) {
+	began := time.Now()
+	stream, err := client.GetStream(context.Background(), store.DefaultPrefix, clientv3.WithPrefix())
+	if err != nil {
+		return 0, err
+	}
+	for chunk := range stream {
+		if err := chunk.Err(); err != nil {
+			return 0, err
+		}
+		for _, kv := range chunk.Kvs {
+			each(kv.Key, kv.Value)
+		}
+	}
+	return time.Since(began), nil
+}
+
+// valueBytes is about how long a participant's record is to be: the length at which the design was measured.
+const valueBytes = 377
+
+// fill seats so many, in rooms of 100, by bulks.
+func (h *harness) fill(g *gateway, owners []owner, n int) error {
+	const connections, atOnce = 8, 100
+	p := h.adding(g, owners, connections)
+	p.Request.Seats = h.seating(owners, atOnce)
+	p.Request.Seats.Metadata = fmt.Sprintf(`{"seat":"%s"}`, strings.Repeat("x", 124))
+	p.Want = want{Status: http.StatusOK, Least: 1500 * atOnce, Most: 3000 * atOnce, Begins: `{"results":[{"participant_id":"p_`}
+	p.Each = max(1, n/(connections*atOnce))
+	_, err := h.put(p, g.process)
+	return err
+}
+
+// measureIndex is G10 and G11.
+func (h *harness) measureIndex() ([]figure, error) {
+	large := 1_000_000
+	if h.quick {
+		large = 50_000
+	}
+	bytes, ratio, load, growth := figure{goal: g10a}, figure{goal: g10b}, figure{goal: g11a}, figure{goal: g11b}
+	var found [2][]indexed // by size
+	for i, n := range []int{large / 10, large} {
+		if err := h.index(n, func(f indexed) { found[i] = append(found[i], f) }); err != nil {
+			return nil, err
+		}
+	}
+	for round, f := range found[1] {
+		bytes.Rounds = append(bytes.Rounds, float64(f.Heap)/float64(f.Rows))
+		ratio.Rounds = append(ratio.Rounds, float64(f.Heap)/float64(f.Plain))
+		load.Rounds = append(load.Rounds, f.Load.Seconds()/f.Drain.Seconds())
+		growth.Rounds = append(growth.Rounds, f.Load.Seconds()/found[0][round].Load.Seconds())
+		bytes.Context = fmt.Sprintf("%d participants of %d bytes on average", f.Rows, f.Bytes/f.Rows)
+		ratio.Context = fmt.Sprintf("%.0f against %.0f MB", float64(f.Heap)/1e6, float64(f.Plain)/1e6)
+		load.Context = fmt.Sprintf("%.2f against %.2f s", f.Load.Seconds(), f.Drain.Seconds())
+		growth.Context = fmt.Sprintf("%.2f s for %d, %.2f s for %d", found[0][round].Load.Seconds(), found[0][round].Rows, f.Load.Seconds(), f.Rows)
+	}
+	return []figure{bytes, ratio, load, growth}, nil
+}
+
+// index fills an etcd with so many participants, through a gateway, and has a child load them, round by round.
+func (h *harness) index(n int, each func(indexed)) error {
+	h.say("index: seating %d", n)
+	g, err := h.withEtcd(fmt.Sprintf("index-%d", n))
+	if err != nil {
+		return err
+	}
+	defer g.stop()
+	owners, err := g.tenants(8)
+	if err != nil {
+		return err
+	}
+	if err := h.fill(g, owners, n); err != nil {
+		return err
+	}
+	for round := range h.rounds {
+		h.say("index of %d, round %d of %d", n, round+1, h.rounds)
+		p, err := child(h.ctx, h.dir, "index", g.etcd)
+		if err != nil {
+			return err
+		}
+		found, err := ask[indexed](p, "load")
+		p.stop()
+		if err != nil {
+			return err
+		}
+		if found.Rows < n*9/10 {
+			return fmt.Errorf("%d participants were found of %d", found.Rows, n)
+		}
+		each(found)
+	}
+	return nil
+}
