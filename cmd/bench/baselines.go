@@ -34,7 +34,7 @@ func serveBare(args []string) error {
 	if err := json.Unmarshal([]byte(args[0]), &b); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}

@@ -76,6 +76,4 @@ var (
 	g11a = goal{"G11a", "first load against draining the same range unindexed", "×", 1.5, false}
 	g11b = goal{"G11b", "first load of ten times the keys", "×", 12, false}
 	g12  = goal{"G12", "settings change to in force on another replica, p99, while 2 000 adds/s run", "ms", 50, false}
-	g13a = goal{"G13a", "list: CPU against livekit-server's ListParticipants of the same size", "×", 0.5, false}
-	g13b = goal{"G13b", "kick: CPU against livekit-server's RemoveParticipant", "×", 0.5, false}
 )

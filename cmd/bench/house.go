@@ -84,7 +84,7 @@ func (h *harness) gateway(name string, flags ...string) (*gateway, error) {
 
 // withEtcd is gateway, with its etcd open to others.
 func (h *harness) withEtcd(name string) (*gateway, error) {
-	port, err := freePort()
+	port, err := freePort(h.ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +101,8 @@ func (h *harness) beside(first *gateway, name string) (*gateway, error) {
 	return h.gateway(name, "--etcd-endpoints", first.etcd, "--master-key-file", filepath.Join(first.dir, "usher-data", "master-key"))
 }
 
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
@@ -250,8 +250,8 @@ func (h *harness) bare(b bare) (*process, string, error) {
 }
 
 // example makes the request of a plan once, and gives its bytes and its answer.
-func example(p plan) (request, body []byte, err error) {
-	conn, err := net.Dial("tcp", p.Address)
+func (h *harness) example(p plan) (request, body []byte, err error) {
+	conn, err := new(net.Dialer).DialContext(h.ctx, "tcp", p.Address)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,7 +64,7 @@ func (p *plan) connect() ([]*client, error) {
 		p.Request.Seats.Together = p.Connections / len(p.Request.Seats.Keys)
 	}
 	for i := range clients {
-		conn, err := net.Dial("tcp", p.Address)
+		conn, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.Address)
 		if err != nil {
 			return nil, err
 		}

@@ -27,9 +27,7 @@ func main() {
 	if len(os.Args) > 2 && os.Args[1] == childFlag {
 		err = children[os.Args[2]](os.Args[3:])
 	} else {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		err = bench(ctx)
+		err = bench()
 	}
 	if err != nil && !errors.Is(err, pflag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -51,7 +49,9 @@ var measurements = []measurement{
 	{"index", (*harness).measureIndex},
 }
 
-func bench(ctx context.Context) error {
+func bench() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	quick := flags.Bool("quick", false, "fewer and shorter rounds: under two minutes, and wider spreads")
 	only := flags.StringSlice("only", nil, "measure these only: "+strings.Join(measurementNames(), ", "))

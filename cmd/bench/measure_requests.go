@@ -23,7 +23,7 @@ func (h *harness) measureAdds() ([]figure, error) {
 		return nil, err
 	}
 	sample := h.adding(g, owners[:1], 1)
-	sent, answer, err := example(sample)
+	sent, answer, err := h.example(sample)
 	if err != nil {
 		return nil, err
 	}
