@@ -79,5 +79,8 @@ func (o *JSONObject) Within(name string, write func([]byte) []byte) {
 	o.buffer = write(o.buffer)
 }
 
+// Len is how long the buffer is by now.
+func (o *JSONObject) Len() int { return len(o.buffer) }
+
 // End closes the object and gives the buffer back.
 func (o *JSONObject) End() []byte { return append(o.buffer, '}') }

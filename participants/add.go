@@ -218,7 +218,7 @@ func seatedIn(tx *store.Tx, t tenant.ID, room rooms.ID) func(user string) []room
 		users := tx.Memo(prefix, func(snapshot *store.Snapshot) any { return usersIn(snapshot, prefix) }).(map[string][]string)
 		paths := slices.Clone(users[user])
 		for row := range Participants.Pending(tx, prefix) {
-			if row.Value.ExternalUserID == user && !slices.Contains(paths, row.Path) {
+			if row.Value.ExternalUserID() == user && !slices.Contains(paths, row.Path) {
 				paths = append(paths, row.Path)
 			}
 		}
@@ -239,7 +239,7 @@ func seatedIn(tx *store.Tx, t tenant.ID, room rooms.ID) func(user string) []room
 func usersIn(snapshot *store.Snapshot, prefix string) map[string][]string {
 	users := make(map[string][]string)
 	for row := range Participants.Scan(snapshot, prefix, "") {
-		if user := row.Value.ExternalUserID; user != "" && !row.Value.Left {
+		if user := row.Value.ExternalUserID(); user != "" && !row.Value.Left {
 			users[user] = append(users[user], row.Path)
 		}
 	}

@@ -1,10 +1,8 @@
 package participants
 
 import (
-	"bytes"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"usher"
@@ -48,61 +46,6 @@ type Participant struct {
 func (p Participant) left(reason LeaveReason, at usher.Time) Participant {
 	p.LeftAt, p.LeaveReason = at, reason
 	return p
-}
-
-// Record is a participant as the index holds it: its JSON, and the little of it that is asked for without reading it.
-type Record struct {
-	JSON           []byte
-	ExternalUserID string
-	Left           bool
-}
-
-// participant reads the record.
-func (r Record) participant() (Participant, error) {
-	var p Participant
-	if err := json.Unmarshal(r.JSON, &p); err != nil {
-		return p, usher.Internal(err, "read a participant")
-	}
-	return p, nil
-}
-
-func recordOf(p Participant) Record {
-	var ordinary [participantBytes]byte // the index keeps a copy of just the length, for as long as the room lives
-	encoded := bytes.Clone(p.appendJSON(ordinary[:0]))
-	return Record{JSON: encoded, ExternalUserID: p.ExternalUserID, Left: !p.LeftAt.IsZero()}
-}
-
-// participantBytes is room for an ordinary participant without growing.
-const participantBytes = 512
-
-func (p *Participant) appendJSON(b []byte) []byte {
-	o := usher.JSONInto(b)
-	o.String("id", string(p.ID))
-	o.String("room_id", string(p.RoomID))
-	o.String("display_name", p.DisplayName)
-	o.StringIfAny("external_user_id", p.ExternalUserID)
-	o.String("role", p.Role)
-	if len(p.Metadata) > 0 {
-		o.Value("metadata", p.Metadata)
-	}
-	o.Time("joined_at", p.JoinedAt)
-	o.TimeIfAny("left_at", p.LeftAt)
-	o.StringIfAny("leave_reason", string(p.LeaveReason))
-	return o.End()
-}
-
-// Participants is the table of participants: {tenant}/{room}/{participant}.
-var Participants = store.Table[Record]{
-	Name: rooms.SeatsTable,
-	Decode: func(_ string, value []byte) (Record, error) {
-		var p Participant
-		if err := json.Unmarshal(value, &p); err != nil {
-			return Record{}, err
-		}
-		// Cloned, so that the row does not keep the whole decoded participant alive by one of its strings.
-		return Record{JSON: value, ExternalUserID: strings.Clone(p.ExternalUserID), Left: !p.LeftAt.IsZero()}, nil
-	},
-	Encode: func(r Record) ([]byte, error) { return r.JSON, nil },
 }
 
 // Definitions are the tables of this package.

@@ -150,7 +150,7 @@ func (d *departure) participant(id ID) (user string, refused *usher.Error) {
 	if err != nil {
 		return "", usher.AsError(err)
 	}
-	user = row.Value.ExternalUserID
+	user = row.Value.ExternalUserID()
 	if user == "" && d.ban > 0 {
 		return "", usher.Invalid(usher.FieldError{Field: "ban_seconds",
 			Message: "is for participants with an external_user_id, and this one has none; it was not removed"})

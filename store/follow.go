@@ -1,13 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -109,18 +109,18 @@ func backoff(ctx context.Context, attempt *int) error {
 func (s *Store) load(ctx context.Context, trustRevisions bool) error {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	s.index.list(true)
-	defer s.index.list(false)
-	var rows []change
-	revision, cluster, err := s.list(ctx, func(key string, value []byte, created, modified int64) {
-		if c, ok := s.decode(key, value, created, modified); ok {
-			rows = append(rows, c)
+	r := s.index.replace(trustRevisions)
+	defer r.abandon()
+	var wrong error
+	revision, cluster, err := s.list(ctx, func(key, value []byte, created, modified int64) {
+		if c, ok := s.decode(key, value, created, modified); ok && wrong == nil {
+			wrong = r.add(c)
 		}
 	})
-	if err != nil {
+	if err := errors.Join(err, wrong); err != nil {
 		return err
 	}
-	if err := s.index.replace(rows, revision, trustRevisions); err != nil {
+	if err := r.finish(revision); err != nil {
 		return err
 	}
 	s.cluster.Store(cluster)
@@ -214,13 +214,13 @@ func (s *Store) hear(response clientv3.WatchResponse) error {
 			continue // what this replica has written itself, and shows already
 		}
 		if event.Type == mvccpb.DELETE {
-			if c, ok := s.deleted(string(event.Kv.Key)); ok {
+			if c, ok := s.deleted(event.Kv.Key); ok {
 				c.revision = event.Kv.ModRevision
 				changes = append(changes, c)
 			}
 			continue
 		}
-		if c, ok := s.decode(string(event.Kv.Key), event.Kv.Value, event.Kv.CreateRevision, event.Kv.ModRevision); ok && c.row != nil {
+		if c, ok := s.decode(event.Kv.Key, event.Kv.Value, event.Kv.CreateRevision, event.Kv.ModRevision); ok && c.row != nil {
 			changes = append(changes, c)
 		}
 	}
@@ -232,14 +232,14 @@ func (s *Store) hear(response clientv3.WatchResponse) error {
 
 // decode turns a key and value into a change. A key of no table is not ours to judge (a newer replica may have written
 // it); a value that does not decode leaves the last good row in force and is counted and named.
-func (s *Store) decode(key string, value []byte, created, modified int64) (change, bool) {
+func (s *Store) decode(key, value []byte, created, modified int64) (change, bool) {
 	c, ok := s.deleted(key)
 	if !ok {
 		return change{}, false
 	}
-	short := Key(strings.TrimPrefix(key, s.options.Prefix))
 	row, err := c.table.decode(c.path, value, created, modified)
 	if err != nil {
+		short := Key(c.table.name() + "/" + c.path)
 		s.index.reject(Rejected{Key: short, Revision: modified, Err: err})
 		s.options.Logger.Error("a record does not decode; its last good value stays in force",
 			slog.String("key", string(short)), slog.Int64("revision", modified), slog.Any("error", err))
@@ -249,13 +249,13 @@ func (s *Store) decode(key string, value []byte, created, modified int64) (chang
 	return c, true
 }
 
-func (s *Store) deleted(key string) (change, bool) {
-	name, path, ok := strings.Cut(strings.TrimPrefix(key, s.options.Prefix), "/")
+func (s *Store) deleted(key []byte) (change, bool) {
+	name, path, ok := bytes.Cut(bytes.TrimPrefix(key, []byte(s.options.Prefix)), []byte("/"))
 	if !ok {
 		return change{}, false
 	}
-	table, ok := s.index.tables[name]
-	return change{table: table, path: path}, ok
+	table, ok := s.index.tables[string(name)]
+	return change{table: table, path: string(path)}, ok // a copy, so that the row does not keep the whole key
 }
 
 // demandRelist makes the follower list again, now.

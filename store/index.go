@@ -25,7 +25,7 @@ type index struct {
 	mu       sync.Mutex          // serialises apply and replace, and guards what follows
 	waiters  waiterHeap          // by revision, lowest first
 	rejected map[Key]Rejected    // values that did not decode, by key, until a good one or a delete comes
-	listing  bool                // a list is on its way; see advance
+	listing  bool                // a list is on its way; see advance and replacement
 	onApply  func(applied int64) // told each new revision, under mu
 }
 
@@ -195,13 +195,6 @@ func (ix *index) advance(changes []change, revision int64) error {
 	return nil
 }
 
-// list notes that a list begins or has ended.
-func (ix *index) list(begins bool) {
-	ix.mu.Lock()
-	ix.listing = begins
-	ix.mu.Unlock()
-}
-
 // reject notes a value that did not decode.
 func (ix *index) reject(r Rejected) {
 	ix.mu.Lock()
@@ -213,67 +206,6 @@ func (ix *index) countRejected() int {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	return len(ix.rejected)
-}
-
-// replace makes the index equal to a list of the whole log at a revision. Rows whose revision is unchanged are left
-// alone, so that a list which brings no news costs no memory; trustRevisions is false when the list comes from a log
-// with another history (another cluster, or one restored from a snapshot), where equal revisions prove nothing.
-func (ix *index) replace(rows []change, revision int64, trustRevisions bool) error {
-	ix.mu.Lock()
-	defer ix.mu.Unlock()
-	txn := ix.db.Txn(true)
-	defer txn.Abort() // after Commit this does nothing
-	listed := make(map[Key]struct{}, len(rows))
-	fresh := rows[:0:0]
-	for _, c := range rows {
-		listed[Key(c.table.name()+"/"+c.path)] = struct{}{}
-		if c.row == nil || (trustRevisions && ix.unchanged(txn, c)) {
-			continue // did not decode: the last good row stays; or nothing new
-		}
-		fresh = append(fresh, c)
-	}
-	for _, t := range ix.tables {
-		gone, err := missing(txn, t, listed)
-		if err != nil {
-			return fmt.Errorf("compare table %s with the list: %w", t.name(), err)
-		}
-		fresh = append(fresh, gone...)
-	}
-	if err := write(txn, fresh); err != nil {
-		return fmt.Errorf("apply the list at revision %d: %w", revision, err)
-	}
-	txn.Commit()
-	for _, c := range fresh {
-		delete(ix.rejected, Key(c.table.name()+"/"+c.path))
-	}
-	ix.publish(revision)
-	return nil
-}
-
-func (ix *index) unchanged(txn *memdb.Txn, c change) bool {
-	old, err := txn.First(c.table.name(), pathIndexName, c.path)
-	if err != nil || old == nil {
-		return false
-	}
-	_, _, was := c.table.meta(old)
-	_, _, is := c.table.meta(c.row)
-	return was == is
-}
-
-// missing lists as deletes the rows of the table that the list does not have.
-func missing(txn *memdb.Txn, t Definition, listed map[Key]struct{}) ([]change, error) {
-	rows, err := txn.LowerBound(t.name(), pathIndexName, "")
-	if err != nil {
-		return nil, err
-	}
-	var gone []change
-	for row := rows.Next(); row != nil; row = rows.Next() {
-		path, _, _ := t.meta(row)
-		if _, ok := listed[Key(t.name()+"/"+path)]; !ok {
-			gone = append(gone, change{table: t, path: path})
-		}
-	}
-	return gone, nil
 }
 
 func write(txn *memdb.Txn, changes []change) error {
