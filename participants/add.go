@@ -248,14 +248,27 @@ func usersIn(snapshot *store.Snapshot, prefix string) map[string][]string {
 
 // signAll makes the tokens of all who were seated.
 func (s *Service) signAll(a *admission) error {
-	if !slices.ContainsFunc(a.seats, func(seat seat) bool { return seat.refused == nil }) {
+	seated := make([]tenant.Seat, 0, len(a.seats))
+	for i := range a.seats {
+		if a.seats[i].refused == nil {
+			seated = append(seated, tokenSeat(a.room, a.seats[i].participant))
+		}
+	}
+	if len(seated) == 0 {
 		return nil
 	}
 	signer, err := s.tenants.SeatSigner(s.log.Snapshot(), a.tenant)
+	if err != nil {
+		return err
+	}
+	tokens, err := signer.Sign(seated...)
+	if err != nil {
+		return err
+	}
 	for i := range a.seats {
-		if seat := &a.seats[i]; seat.refused == nil && err == nil {
-			seat.tokens, err = signer.Sign(tokenSeat(a.room, seat.participant))
+		if a.seats[i].refused == nil {
+			a.seats[i].tokens, tokens = tokens[0], tokens[1:]
 		}
 	}
-	return err
+	return nil
 }

@@ -27,5 +27,9 @@ func (s *Service) Refresh(t tenant.ID, ref rooms.Ref, id ID) (tenant.Tokens, err
 	if err != nil {
 		return tenant.Tokens{}, err
 	}
-	return signer.Sign(tokenSeat(room, p))
+	tokens, err := signer.Sign(tokenSeat(room, p))
+	if err != nil {
+		return tenant.Tokens{}, err
+	}
+	return tokens[0], nil
 }

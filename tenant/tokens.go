@@ -15,10 +15,7 @@ type Seat struct {
 }
 
 // Tokens are the credentials of a seat.
-type Tokens struct {
-	token.SeatTokens
-	ExpiresIn time.Duration // of the access token
-}
+type Tokens = token.SeatTokens
 
 var errNoSigningKey = errors.New("there is no signing key")
 
@@ -54,18 +51,22 @@ func (s *Service) SeatSigner(r store.Reader, t Tenant) (SeatSigner, error) {
 	}, nil
 }
 
-// Sign makes the tokens of a seat.
-func (s *SeatSigner) Sign(seat Seat) (Tokens, error) {
-	signed, err := s.signer.SignSeat(token.Claims{
-		Issuer: s.issuer, Subject: seat.Participant, IssuedAt: s.now, TenantID: string(s.tenant.ID),
-		RoomID: seat.RoomID, RoomName: seat.RoomName, Name: seat.Name, ExternalUserID: seat.ExternalUserID,
-		Role: seat.Role, Grants: s.tenant.Settings.Roles[seat.Role].Strings(),
-	}, s.access, s.refresh)
-	if err != nil {
-		return Tokens{}, usher.Internal(err, "sign for %s", seat.Participant)
+// Sign makes the tokens of seats, in their order. To sign many at once costs less than one after the other.
+func (s *SeatSigner) Sign(seats ...Seat) ([]Tokens, error) {
+	claims := make([]token.Claims, len(seats))
+	for i, seat := range seats {
+		claims[i] = token.Claims{
+			Issuer: s.issuer, Subject: seat.Participant, IssuedAt: s.now, TenantID: string(s.tenant.ID),
+			RoomID: seat.RoomID, RoomName: seat.RoomName, Name: seat.Name, ExternalUserID: seat.ExternalUserID,
+			Role: seat.Role, Grants: s.tenant.Settings.Roles[seat.Role].Strings(),
+		}
 	}
-	s.service.metrics.sign(s.algorithm, 3)
-	return Tokens{SeatTokens: signed, ExpiresIn: s.access}, nil
+	tokens, err := s.signer.SignSeats(claims, s.access, s.refresh)
+	if err != nil {
+		return nil, usher.Internal(err, "sign for %d participants of %s", len(seats), s.tenant.ID)
+	}
+	s.service.metrics.sign(s.algorithm, 3*len(seats))
+	return tokens, nil
 }
 
 // atMost is the lifetime of a token that is signed now: a token does not outlive its key, even where the tenant has made

@@ -1,0 +1,117 @@
+package token
+
+import (
+	"crypto/ed25519"
+	"crypto/sha512"
+	"hash"
+	"slices"
+	"sync"
+
+	"filippo.io/edwards25519"
+	"filippo.io/edwards25519/field"
+)
+
+// edSigner signs with an Ed25519 key (RFC 8032, section 5.1.6), many messages at once. Its signatures are those of
+// crypto/ed25519, byte for byte, as the algorithm has it; only they cost less. To write a point down takes an inversion in
+// the field, a quarter of a signature, and the inverses of many elements can be had for one inversion and three
+// multiplications each (Montgomery's trick). All arithmetic on secrets takes the same time whatever they are.
+type edSigner struct {
+	redacted
+	secret func() *edSecret // see redacted
+}
+
+type edSecret struct {
+	scalar edwards25519.Scalar
+	prefix [32]byte // of what a nonce is made from
+	public [ed25519.PublicKeySize]byte
+}
+
+func newEdSigner(key ed25519.PrivateKey) (edSigner, error) {
+	var made edSecret
+	expanded := sha512.Sum512(key.Seed())
+	if _, err := made.scalar.SetBytesWithClamping(expanded[:32]); err != nil {
+		return edSigner{}, err
+	}
+	copy(made.prefix[:], expanded[32:])
+	copy(made.public[:], key.Public().(ed25519.PublicKey))
+	return edSigner{secret: func() *edSecret { return &made }}, nil
+}
+
+// sign is part of rawSigner.
+func (s edSigner) sign(dst []byte, messages [][]byte) ([]byte, error) {
+	w := edWorks.Get().(*edWork)
+	defer w.done()
+	w.take(len(messages))
+	secret := s.secret()
+	w.product[0].One()
+	for i, message := range messages {
+		if _, err := w.nonces[i].SetUniformBytes(w.sum(secret.prefix[:], message)); err != nil {
+			return nil, err
+		}
+		w.x[i], w.y[i], w.z[i] = coordinates(w.point.ScalarBaseMult(&w.nonces[i]))
+		w.product[i+1].Multiply(&w.product[i], &w.z[i])
+	}
+	start := len(dst)
+	dst = append(dst, make([]byte, len(messages)*ed25519.SignatureSize)...)
+	var rest, inverse field.Element // of the product of all z up to here, and of one
+	rest.Invert(&w.product[len(messages)])
+	for i, message := range slices.Backward(messages) {
+		inverse.Multiply(&rest, &w.product[i])
+		rest.Multiply(&rest, &w.z[i])
+		signature := dst[start+i*ed25519.SignatureSize:][:ed25519.SignatureSize]
+		point, scalar := signature[:32], signature[32:]
+		copy(point, w.y[i].Multiply(&w.y[i], &inverse).Bytes())
+		point[31] |= byte(w.x[i].Multiply(&w.x[i], &inverse).IsNegative() << 7)
+		if _, err := w.challenge.SetUniformBytes(w.sum(point, secret.public[:], message)); err != nil {
+			return nil, err
+		}
+		copy(scalar, w.challenge.MultiplyAdd(&w.challenge, &secret.scalar, &w.nonces[i]).Bytes())
+	}
+	return dst, nil
+}
+
+func coordinates(p *edwards25519.Point) (x, y, z field.Element) {
+	px, py, pz, _ := p.ExtendedCoordinates()
+	return *px, *py, *pz
+}
+
+// edWork is what signing needs on the way, kept for the next who signs.
+type edWork struct {
+	hash    hash.Hash
+	digest  [sha512.Size]byte
+	point   edwards25519.Point
+	nonces  []edwards25519.Scalar
+	x, y, z []field.Element // of the nonces' points
+	product []field.Element // of all z before the one at this place
+
+	challenge edwards25519.Scalar
+}
+
+var edWorks = sync.Pool{New: func() any { return &edWork{hash: sha512.New()} }}
+
+// take makes room for n signatures.
+func (w *edWork) take(n int) {
+	if cap(w.nonces) < n {
+		w.nonces = make([]edwards25519.Scalar, n)
+		w.x, w.y, w.z = make([]field.Element, n), make([]field.Element, n), make([]field.Element, n)
+		w.product = make([]field.Element, n+1)
+	}
+	w.nonces, w.x, w.y, w.z, w.product = w.nonces[:n], w.x[:n], w.y[:n], w.z[:n], w.product[:n+1]
+}
+
+// done leaves nothing of the nonces behind: whoever knows one, and the signature, knows the key.
+func (w *edWork) done() {
+	clear(w.nonces)
+	clear(w.digest[:])
+	w.hash.Reset()
+	edWorks.Put(w)
+}
+
+// sum is the SHA-512 of the parts, good until the next.
+func (w *edWork) sum(parts ...[]byte) []byte {
+	w.hash.Reset()
+	for _, part := range parts {
+		w.hash.Write(part)
+	}
+	return w.hash.Sum(w.digest[:0])
+}
