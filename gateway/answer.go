@@ -47,10 +47,10 @@ func (a answer) with(name, value string) answer {
 	return a
 }
 
-func (a answer) write(g *Gateway, w http.ResponseWriter, c *call) {
+func (a answer) write(g *Gateway, w *recorder, c *call) {
 	// A write's answer shows what it wrote, so it is at least as new as that; a read's is as new as it was before it.
 	if c.Method != http.MethodGet && c.Method != http.MethodHead {
-		w.Header()[headerRevision] = []string{strconv.FormatInt(g.Log.Revision(), 10)}
+		w.set(headerRevision, strconv.FormatInt(g.Log.Revision(), 10))
 	}
 	for name, value := range a.header {
 		w.Header().Set(name, value)

@@ -105,12 +105,12 @@ func (g *Gateway) authenticate(c *call) error {
 		return err
 	}
 	switch {
+	case tenant.IsAPIKey(given): // no operator's key begins so
+		c.caller.credential = apiKey
+		return g.authorizeKey(c, given)
 	case g.isOperator(given):
 		c.caller.credential = operatorKey
 		return g.authorizeOperator(c)
-	case tenant.IsAPIKey(given):
-		c.caller.credential = apiKey
-		return g.authorizeKey(c, given)
 	case tenant.IsServiceToken(given):
 		c.caller.credential = serviceJWT
 		return g.authorizeService(c, given)

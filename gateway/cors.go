@@ -26,7 +26,7 @@ func isPreflight(r *http.Request) bool {
 
 // preflight answers the question for a path: only routes that a participant's token may call are open to scripts, and
 // those that anybody may.
-func (g *Gateway) preflight(w http.ResponseWriter, r *http.Request, methods map[string]*route) {
+func (g *Gateway) preflight(w *recorder, r *http.Request, methods map[string]*endpoint) {
 	header := w.Header()
 	header.Add("Vary", "Origin, Access-Control-Request-Method")
 	origin := r.Header.Get("Origin")

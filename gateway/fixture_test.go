@@ -81,6 +81,7 @@ type house struct {
 	key     string // of the tenant
 	logger  *slog.Logger
 	prefix  string
+	handler http.Handler          // the gateway without what is around it
 	sweeper *participants.Sweeper // of this gateway; it runs only when a test says so
 	master  string                // path of the master key file
 	metrics *prometheus.Registry  // of this gateway
@@ -149,11 +150,12 @@ func (h *house) start() string {
 	tenants := tenant.New(log, keys, "https://usher.example", h.clock.now, registry)
 	live, seated := rooms.New(log, h.clock.now), participants.New(log, tenants, h.clock.now, registry)
 	h.sweeper = &participants.Sweeper{Log: log, Tenants: tenants, Rooms: live, Participants: seated, Interval: 10 * time.Millisecond, Logger: h.logger}
-	server := httptest.NewServer(otelhttp.NewHandler(gateway.New(gateway.Options{
+	h.handler = gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seated,
 		OperatorKey: tenant.OperatorKey(operatorKey), Logger: h.logger, RequestTimeout: time.Minute, Now: h.clock.now,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Metrics: registry, MaxTenantSeries: h.series,
-	}), "HTTP", otelhttp.WithTracerProvider(h.tracing), otelhttp.WithPropagators(propagation.TraceContext{})))
+	})
+	server := httptest.NewServer(otelhttp.NewHandler(h.handler, "HTTP", otelhttp.WithTracerProvider(h.tracing), otelhttp.WithPropagators(propagation.TraceContext{})))
 	h.t.Cleanup(server.Close)
 	return server.URL
 }

@@ -40,7 +40,7 @@ type Options struct {
 	MaxStaleness   time.Duration // how old the index may be and still answer; 10 min
 	RequestTimeout time.Duration // for one request, whatever it waits for; 15 s
 
-	Now func() time.Time // what the rate limits go by; time.Now
+	Now func() time.Time // time.Now
 
 	Metrics         prometheus.Registerer // where the metrics go; nil: nowhere
 	MaxTenantSeries int                   // how many tenants have series of their own; DefaultTenantSeries
@@ -51,7 +51,7 @@ type Gateway struct {
 	Options
 	router    *mux.Router
 	resources map[*mux.Route]*resource
-	observers map[*route]*observers
+	lines     slog.Handler // of the log
 
 	operator [sha256.Size]byte // of the operator's key
 
@@ -75,7 +75,7 @@ func New(o Options) *Gateway {
 	}
 	g := &Gateway{
 		Options: o, operator: sha256.Sum256([]byte(o.OperatorKey.Reveal())), limits: limits{replicas: o.Log.Replicas},
-		metrics: newMetrics(o.Metrics), byOwner: newTenantMetrics(o.MaxTenantSeries, o.Rooms.Census, o.Metrics),
+		lines: o.Logger.Handler(), metrics: newMetrics(o.Metrics), byOwner: newTenantMetrics(o.MaxTenantSeries, o.Rooms.Census, o.Metrics),
 	}
 	g.route()
 	return g
@@ -87,10 +87,12 @@ type call struct {
 	ctx      context.Context // the request's, with its deadline
 	id       string          // X-Request-ID
 	resource *resource       // nil until one is found
-	route    *route          // nil until one is found
+	route    *endpoint       // nil until one is found
 	body     []byte          // once readBody has read it
 	caller   caller
 	answer   recorder
+	started  time.Time
+	failure  error // what the answer tells of, when it is a problem
 
 	limited bool // by the tenant's rate limit
 	joined  int  // how many were seated
@@ -111,23 +113,18 @@ const (
 // ServeHTTP takes a request through what every request goes through: its id, its log line and metrics, and the safety net
 // that turns a panic into an answer.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	started := time.Now()
 	g.metrics.inFlight.Inc()
 	defer g.metrics.inFlight.Dec()
-	c := &call{Request: r, ctx: traced(r), id: requestID(r.Header.Get(headerRequestID)), answer: recorder{ResponseWriter: w}}
-	header := w.Header()
-	header[headerRequestID] = []string{c.id}
-	header[headerRevision] = []string{strconv.FormatInt(g.Log.Revision(), 10)}
-	var failure error
+	c := &call{Request: r, ctx: traced(r), id: requestID(r.Header.Get(headerRequestID)), answer: recorder{ResponseWriter: w}, started: g.Now()}
+	c.answer.set(headerRequestID, c.id)
+	c.answer.set(headerRevision, strconv.FormatInt(g.Log.Revision(), 10))
 	defer func() {
 		if p := recover(); p != nil {
 			g.metrics.panics.Inc()
-			failure = usher.Internal(fmt.Errorf("%v\n%s", p, debug.Stack()), "serve: panic")
-			writeProblem(&c.answer, c, failure)
+			g.fail(&c.answer, c, usher.Internal(fmt.Errorf("%v\n%s", p, debug.Stack()), "serve: panic"))
 		}
-		g.note(c, failure, time.Since(started))
+		g.note(c)
 	}()
-	c.answer.failed = func(err error) { failure = err }
 	g.dispatch(&c.answer, c)
 }
 
@@ -168,11 +165,12 @@ func traced(r *http.Request) context.Context {
 }
 
 // note tells the log, the metrics and the trace what became of a request.
-func (g *Gateway) note(c *call, failure error, took time.Duration) {
-	answer := &c.answer
-	g.logRequest(c, failure, took)
+func (g *Gateway) note(c *call) {
+	answer, failure, ended := &c.answer, c.failure, g.Now()
+	took := ended.Sub(c.started)
+	g.logRequest(c, ended, took)
 	span := trace.SpanFromContext(c.Context())
-	g.metrics.request(c, g.observers[c.route], took, span.SpanContext())
+	g.metrics.request(c, took, span.SpanContext())
 	g.byOwner.request(c.caller.tenant.ID, answer.status, c.joined, c.limited)
 	if !span.IsRecording() {
 		return
@@ -187,32 +185,39 @@ func (g *Gateway) note(c *call, failure error, took time.Duration) {
 	}
 }
 
-// logRequest writes the one line of a request. Only here does the cause of a failure come to light.
-func (g *Gateway) logRequest(c *call, failure error, took time.Duration) {
-	answer, level := &c.answer, slog.LevelInfo
-	if answer.status < http.StatusInternalServerError && !g.Logger.Enabled(c.Context(), level) {
-		return
-	}
-	attrs := append(make([]slog.Attr, 0, 9),
-		slog.String("request_id", c.id), slog.String("method", c.Method), slog.Int("status", answer.status),
-		slog.Float64("took_ms", float64(took.Microseconds())/1000))
-	if c.route != nil {
-		attrs = append(attrs, slog.String("route", c.route.path))
-	}
-	if c.caller.tenant.ID != "" {
-		attrs = append(attrs, slog.String("tenant", string(c.caller.tenant.ID)))
-	}
-	if span := trace.SpanContextFromContext(c.Context()); span.HasTraceID() {
-		attrs = append(attrs, slog.String("trace_id", span.TraceID().String()))
-	}
-	if failure != nil {
-		attrs = append(attrs, slog.String("code", string(usher.AsError(failure).Code)))
-	}
+// logRequest writes the one line of a request. Only here does the cause of a failure come to light. The line is put
+// together for the handler itself: a Logger would look up where in the source it was called.
+func (g *Gateway) logRequest(c *call, ended time.Time, took time.Duration) {
+	answer, level, lines := &c.answer, slog.LevelInfo, g.lines
 	if answer.status >= http.StatusInternalServerError {
 		level = slog.LevelError
-		attrs = append(attrs, slog.Any("error", failure))
 	}
-	g.Logger.LogAttrs(c.Context(), level, "request", attrs...)
+	if !lines.Enabled(c.Context(), level) {
+		return
+	}
+	line := slog.NewRecord(ended, level, "request", 0)
+	if c.route != nil && c.route.method == c.Method {
+		lines = c.route.lines
+	} else {
+		line.AddAttrs(slog.String("method", c.Method))
+		if c.route != nil {
+			line.AddAttrs(slog.String("route", c.route.path))
+		}
+	}
+	line.AddAttrs(slog.String("request_id", c.id), slog.Int("status", answer.status), slog.Float64("took_ms", float64(took.Microseconds())/1000))
+	if c.caller.tenant.ID != "" {
+		line.AddAttrs(slog.String("tenant", string(c.caller.tenant.ID)))
+	}
+	if span := trace.SpanContextFromContext(c.Context()); span.HasTraceID() {
+		line.AddAttrs(slog.String("trace_id", span.TraceID().String()))
+	}
+	if c.failure != nil {
+		line.AddAttrs(slog.String("code", string(usher.AsError(c.failure).Code)))
+	}
+	if level == slog.LevelError {
+		line.AddAttrs(slog.Any("error", c.failure))
+	}
+	_ = lines.Handle(c.Context(), line) // as with any Logger, nobody could be told
 }
 
 // recorder remembers what was answered.
@@ -220,7 +225,18 @@ type recorder struct {
 	http.ResponseWriter
 	status int
 	bytes  int // of the body
-	failed func(error)
+	values []string
+	room   [8]string // for the first of the values, so that the headers of most answers are one piece of memory
+}
+
+// set sets a header whose name is in the form in which net/http keeps it.
+func (r *recorder) set(name, value string) {
+	if r.values == nil {
+		r.values = r.room[:0]
+	}
+	r.values = append(r.values, value)
+	n := len(r.values)
+	r.Header()[name] = r.values[n-1 : n : n]
 }
 
 // WriteHeader notes the status.
@@ -239,7 +255,7 @@ func (r *recorder) Write(body []byte) (int, error) {
 }
 
 // admitState answers for the state of the index: none, stale and said to be, too stale, or older than the caller wants.
-func (g *Gateway) admitState(w http.ResponseWriter, c *call) error {
+func (g *Gateway) admitState(w *recorder, c *call) error {
 	state, age := g.Log.State()
 	switch {
 	case state == store.Starting:
@@ -261,7 +277,7 @@ func (g *Gateway) admitState(w http.ResponseWriter, c *call) error {
 			return err
 		}
 	}
-	w.Header()[headerRevision] = []string{strconv.FormatInt(g.Log.Revision(), 10)}
+	w.set(headerRevision, strconv.FormatInt(g.Log.Revision(), 10))
 	return nil
 }
 

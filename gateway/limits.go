@@ -3,7 +3,6 @@ package gateway
 import (
 	"fmt"
 	"math"
-	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -78,22 +77,22 @@ func (l *limits) share(now time.Time) int64 {
 
 // tell lets the caller know where it stands (draft-ietf-httpapi-ratelimit-headers-10): q requests in w seconds, r left,
 // all of them again in t seconds.
-func (a allowance) tell(header http.Header) {
+func (a allowance) tell(w *recorder) {
 	reset := math.Ceil(float64(a.burst-a.remaining) / a.perSecond)
 	state := append(make([]byte, 0, 32), `"tenant";r=`...)
 	state = append(strconv.AppendInt(state, int64(a.remaining), 10), ";t="...)
-	header[headerRatePolicy] = []string{a.policy}
-	header[headerRateLimit] = []string{string(strconv.AppendInt(state, int64(reset), 10))}
+	w.set(headerRatePolicy, a.policy)
+	w.set(headerRateLimit, string(strconv.AppendInt(state, int64(reset), 10)))
 }
 
 // limit refuses the request of a tenant that makes too many. The operator is not limited.
-func (g *Gateway) limit(c *call, header http.Header) error {
+func (g *Gateway) limit(c *call, w *recorder) error {
 	t := c.caller.tenant
 	if c.caller.credential == operatorKey || t.ID == "" {
 		return nil
 	}
-	a := g.limits.take(t.ID, t.Settings, g.Now())
-	a.tell(header)
+	a := g.limits.take(t.ID, t.Settings, c.started)
+	a.tell(w)
 	c.limited = a.refused
 	g.metrics.limited(a.refused)
 	if !a.refused {

@@ -20,7 +20,9 @@ type metrics struct {
 	inFlight prometheus.Gauge
 	sent     prometheus.Counter
 	auth     *prometheus.CounterVec
-	limits   *prometheus.CounterVec
+	allowed  map[credential]prometheus.Counter // of auth, the decisions that are made all the time
+	passed   prometheus.Counter                // by the rate limit
+	refused  prometheus.Counter
 	panics   prometheus.Counter
 }
 
@@ -29,7 +31,10 @@ var requestBuckets = []float64{.005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 
 
 func newMetrics(registry prometheus.Registerer) metrics {
 	make := promauto.With(registry)
-	return metrics{
+	limits := make.NewCounterVec(prometheus.CounterOpts{
+		Name: "usher_rate_limit_decisions_total", Help: "Requests that a tenant's rate limit has let pass, and refused.",
+	}, []string{"decision"})
+	m := metrics{
 		requests: make.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "usher_http_request_duration_seconds", Help: "Requests, by method, template of the route and class of the status.",
 			Buckets: requestBuckets,
@@ -40,43 +45,48 @@ func newMetrics(registry prometheus.Registerer) metrics {
 			Name: "usher_auth_decisions_total",
 			Help: "Decisions on credentials: the kind of the credential, and allowed or the code of the refusal.",
 		}, []string{"credential", "decision"}),
-		limits: make.NewCounterVec(prometheus.CounterOpts{
-			Name: "usher_rate_limit_decisions_total", Help: "Requests that a tenant's rate limit has let pass, and refused.",
-		}, []string{"decision"}),
+		allowed: map[credential]prometheus.Counter{},
+		passed:  limits.WithLabelValues(decisionAllowed), refused: limits.WithLabelValues("refused"),
 		panics: make.NewCounter(prometheus.CounterOpts{Name: "usher_http_panics_total", Help: "Requests whose handling ended in a panic, which was caught."}),
 	}
+	for _, by := range []credential{operatorKey, apiKey, serviceJWT, seatJWT} {
+		m.allowed[by] = m.auth.WithLabelValues(string(by), decisionAllowed)
+	}
+	return m
 }
 
-// observers are the histograms of a route, by class of the status, ready so that no request has to look its own up. Each
+const decisionAllowed = "allowed"
+
+// durations are the histograms of a route, by class of the status, ready so that no request has to look its own up. Each
 // is made when it first has something to show.
-type observers struct {
+type durations struct {
 	vec           *prometheus.HistogramVec
 	method, route string
 	byClass       [len(statusClasses)]atomic.Pointer[prometheus.Observer]
 }
 
-func (m metrics) observers(method, route string) *observers {
-	return &observers{vec: m.requests, method: method, route: route}
+func (m metrics) durations(method, route string) *durations {
+	return &durations{vec: m.requests, method: method, route: route}
 }
 
-func (o *observers) of(status int) prometheus.Observer {
+func (d *durations) of(status int) prometheus.Observer {
 	class := status / 100
-	if class < 0 || class >= len(o.byClass) {
+	if class < 0 || class >= len(d.byClass) {
 		class = 0
 	}
-	if ready := o.byClass[class].Load(); ready != nil {
+	if ready := d.byClass[class].Load(); ready != nil {
 		return *ready
 	}
-	made := o.vec.WithLabelValues(o.method, o.route, statusClass(status))
-	o.byClass[class].Store(&made)
+	made := d.vec.WithLabelValues(d.method, d.route, statusClass(status))
+	d.byClass[class].Store(&made)
 	return made
 }
 
 // request notes one that was answered. Its trace, when it has one, is shown with the bucket that it fell into.
-func (m metrics) request(c *call, ready *observers, took time.Duration, span trace.SpanContext) {
+func (m metrics) request(c *call, took time.Duration, span trace.SpanContext) {
 	var duration prometheus.Observer
-	if ready != nil && ready.method == c.Method {
-		duration = ready.of(c.answer.status)
+	if c.route != nil && c.route.method == c.Method {
+		duration = c.route.durations.of(c.answer.status)
 	} else {
 		route := "unmatched"
 		if c.route != nil { // HEAD, which is answered as GET
@@ -113,17 +123,17 @@ func statusClass(status int) string {
 
 // authorized notes who was let in, or why not.
 func (m metrics) authorized(by credential, err error) {
-	decision := "allowed"
-	if err != nil {
-		decision = string(usher.AsError(err).Code)
+	if err == nil {
+		m.allowed[by].Inc()
+		return
 	}
-	m.auth.WithLabelValues(string(by), decision).Inc()
+	m.auth.WithLabelValues(string(by), string(usher.AsError(err).Code)).Inc()
 }
 
 func (m metrics) limited(refused bool) {
-	decision := "allowed"
 	if refused {
-		decision = "refused"
+		m.refused.Inc()
+		return
 	}
-	m.limits.WithLabelValues(decision).Inc()
+	m.passed.Inc()
 }

@@ -25,7 +25,7 @@ type problem struct {
 
 // writeProblem is the one place where an error becomes an answer. Of an error that is not the caller's business it tells
 // the code's title only.
-func writeProblem(w http.ResponseWriter, c *call, err error) {
+func writeProblem(w *recorder, c *call, err error) {
 	e := usher.AsError(err)
 	info := e.Code.Info()
 	p := problem{
@@ -57,10 +57,10 @@ func challenge(code usher.Code) string {
 // Values that many answers share, which nobody may change.
 var nosniff, noStore = []string{"nosniff"}, []string{"no-store"}
 
-func writeBody(w http.ResponseWriter, status int, contentType string, body []byte) {
+func writeBody(w *recorder, status int, contentType string, body []byte) {
 	header := w.Header()
-	header["Content-Type"] = []string{contentType}
-	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.set("Content-Type", contentType)
+	w.set("Content-Length", strconv.Itoa(len(body)))
 	header["X-Content-Type-Options"] = nosniff
 	if header["Cache-Control"] == nil {
 		header["Cache-Control"] = noStore

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,6 +21,13 @@ type route struct {
 	path   string
 	access access
 	handle func(*call) (answer, error)
+}
+
+// endpoint is a route with what is ready in it, so that no request has to make it.
+type endpoint struct {
+	route
+	durations *durations
+	lines     slog.Handler // of the log, with the method and the route in them
 }
 
 // routes is the whole API.
@@ -130,24 +138,26 @@ func inSeat(handle func(*call, rooms.Ref, participants.ID) (answer, error)) func
 type resource struct {
 	gateway  *Gateway
 	segments []string // of the template, the variables in braces
-	methods  map[string]*route
+	methods  map[string]*endpoint
 	allow    string // as the header Allow names them
 }
 
 // route builds the router from the table: one entry for each path, which knows its methods.
 func (g *Gateway) route() {
 	g.router = mux.NewRouter().SkipClean(true)
-	g.resources, g.observers = make(map[*mux.Route]*resource), make(map[*route]*observers)
+	g.resources = make(map[*mux.Route]*resource)
 	paths := make(map[string]*resource)
 	for _, r := range g.routes() { // in the table's order: "bulk" before "{pid}"
 		known := paths[r.path]
 		if known == nil {
-			known = &resource{gateway: g, segments: strings.Split(r.path, "/"), methods: make(map[string]*route)}
+			known = &resource{gateway: g, segments: strings.Split(r.path, "/"), methods: make(map[string]*endpoint)}
 			paths[r.path] = known
 			g.resources[g.router.MatcherFunc(known.matches)] = known
 		}
-		known.methods[r.method] = &r
-		g.observers[&r] = g.metrics.observers(r.method, r.path)
+		known.methods[r.method] = &endpoint{
+			route: r, durations: g.metrics.durations(r.method, r.path),
+			lines: g.lines.WithAttrs([]slog.Attr{slog.String("method", r.method), slog.String("route", r.path)}),
+		}
 	}
 	for _, known := range paths {
 		known.allow = allowed(known.methods)
@@ -191,7 +201,7 @@ func escapedPath(request *http.Request) string {
 }
 
 // dispatch finds what the path names, and has it serve the request.
-func (g *Gateway) dispatch(w http.ResponseWriter, c *call) {
+func (g *Gateway) dispatch(w *recorder, c *call) {
 	var match mux.RouteMatch
 	if !g.router.Match(c.Request, &match) {
 		g.fail(w, c, usher.Errorf(usher.CodeNotFound, "There is nothing at this path."))
@@ -202,7 +212,7 @@ func (g *Gateway) dispatch(w http.ResponseWriter, c *call) {
 }
 
 // serve takes a request through what every route needs: the method, the state of the index, the credential, the handler.
-func (r *resource) serve(w http.ResponseWriter, c *call) {
+func (r *resource) serve(w *recorder, c *call) {
 	g, method := r.gateway, c.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -227,7 +237,7 @@ func (r *resource) serve(w http.ResponseWriter, c *call) {
 	a.write(g, w, c)
 }
 
-func (g *Gateway) answer(w http.ResponseWriter, c *call) (answer, error) {
+func (g *Gateway) answer(w *recorder, c *call) (answer, error) {
 	if !c.route.access.anyTime {
 		if err := g.admitState(w, c); err != nil {
 			return answer{}, err
@@ -236,20 +246,18 @@ func (g *Gateway) answer(w http.ResponseWriter, c *call) (answer, error) {
 	if err := g.authorize(c); err != nil {
 		return answer{}, err
 	}
-	if err := g.limit(c, w.Header()); err != nil {
+	if err := g.limit(c, w); err != nil {
 		return answer{}, err
 	}
 	return c.route.handle(c)
 }
 
-func (g *Gateway) fail(w http.ResponseWriter, c *call, err error) {
-	if r, ok := w.(*recorder); ok {
-		r.failed(err)
-	}
+func (g *Gateway) fail(w *recorder, c *call, err error) {
+	c.failure = err
 	writeProblem(w, c, err)
 }
 
-func allowed(methods map[string]*route) string {
+func allowed(methods map[string]*endpoint) string {
 	var names []string
 	for name := range methods {
 		names = append(names, name)

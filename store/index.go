@@ -20,18 +20,13 @@ type index struct {
 	db     *memdb.MemDB
 
 	// current is what readers see. It is replaced as a whole after each apply, so that rows and revision always agree.
-	current atomic.Pointer[view]
+	current atomic.Pointer[Snapshot]
 
 	mu       sync.Mutex          // serialises apply and replace, and guards what follows
 	waiters  waiterHeap          // by revision, lowest first
 	rejected map[Key]Rejected    // values that did not decode, by key, until a good one or a delete comes
 	listing  bool                // a list is on its way; see advance and replacement
 	onApply  func(applied int64) // told each new revision, under mu
-}
-
-type view struct {
-	db       *memdb.MemDB
-	revision int64
 }
 
 // Rejected is a value in the log that does not decode. The key's last good record stays in force.
@@ -85,20 +80,18 @@ func newIndex(tables []Definition) (*index, error) {
 		return nil, fmt.Errorf("make the index: %w", err)
 	}
 	ix.db = db
-	ix.current.Store(&view{db: db.Snapshot()})
+	ix.current.Store(&Snapshot{txn: db.Txn(false)})
 	return ix, nil
 }
 
-// Snapshot is the index as of one revision. It does not change, and costs next to nothing to take.
+// Snapshot is the index as of one revision. It does not change, and costs nothing to take: all who read the revision have
+// the same one.
 type Snapshot struct {
-	txn      *memdb.Txn
+	txn      *memdb.Txn // for reading: many may at once, since all that it holds is immutable
 	revision int64
 }
 
-func (ix *index) snapshot() *Snapshot {
-	v := ix.current.Load()
-	return &Snapshot{txn: v.db.Txn(false), revision: v.revision}
-}
+func (ix *index) snapshot() *Snapshot { return ix.current.Load() }
 
 func (ix *index) applied() int64 { return ix.current.Load().revision }
 
@@ -225,7 +218,7 @@ func write(txn *memdb.Txn, changes []change) error {
 
 // publish shows readers the committed state and wakes everybody who waits for it. Called under mu.
 func (ix *index) publish(revision int64) {
-	ix.current.Store(&view{db: ix.db.Snapshot(), revision: revision})
+	ix.current.Store(&Snapshot{txn: ix.db.Txn(false), revision: revision})
 	for len(ix.waiters) > 0 && ix.waiters[0].revision <= revision {
 		close(heap.Pop(&ix.waiters).(*waiter).reached)
 	}

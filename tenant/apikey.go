@@ -61,7 +61,10 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // hash is the only form in which a secret is stored. Keys carry 190 random bits, so they need no slow hash.
-func (s Secret) hash() [sha256.Size]byte { return sha256.Sum256([]byte(s.text)) }
+func (s Secret) hash() [sha256.Size]byte {
+	var ordinary [64]byte // what a key fits into
+	return sha256.Sum256(append(ordinary[:0], s.text...))
+}
 
 // Secrets look like {prefix}{32 characters of base 62}_{6 of checksum}. The checksum (CRC-32, IEEE) tells a mistyped or
 // truncated key from an unknown one without a look-up, and scanners for leaked keys from any other word.
@@ -83,7 +86,8 @@ func newSecret(prefix string) Secret {
 		random[i] = base62[n.Int64()]
 	}
 	body := prefix + string(random)
-	return Secret{body + "_" + checksum(body)}
+	sum := checksum(body)
+	return Secret{body + "_" + string(sum[:])}
 }
 
 // NewOperatorKey makes a key for the operator.
@@ -92,14 +96,14 @@ func NewOperatorKey() Secret { return newSecret(operatorKeyPrefix) }
 // OperatorKey takes the operator's own choice of a key.
 func OperatorKey(text string) Secret { return Secret{text} }
 
-func checksum(body string) string {
-	var text [checksumLength]byte
-	rest := crc32.ChecksumIEEE([]byte(body))
+func checksum(body string) (text [checksumLength]byte) {
+	var ordinary [64]byte // what a key's body fits into
+	rest := crc32.ChecksumIEEE(append(ordinary[:0], body...))
 	for i := len(text) - 1; i >= 0; i-- {
 		text[i] = base62[rest%uint32(len(base62))]
 		rest /= uint32(len(base62))
 	}
-	return string(text[:])
+	return text
 }
 
 func isBase62(s string) bool {
@@ -121,7 +125,8 @@ func ParseAPIKey(s string) (Secret, bool) {
 	if s[len(body)] != '_' || !isBase62(body[len(apiKeyPrefix):]) {
 		return Secret{}, false
 	}
-	return Secret{s}, sum == checksum(body)
+	want := checksum(body)
+	return Secret{s}, sum == string(want[:])
 }
 
 // IsAPIKey says whether a bearer credential means to be an API key.
@@ -154,7 +159,9 @@ func encodeJSON[T any](t T) ([]byte, error) { return json.Marshal(t) }
 
 func keyPath(s Secret) string {
 	sum := s.hash()
-	return hex.EncodeToString(sum[:])
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // Authenticate finds whose API key a secret is, used from the address. An unknown key and an expired one read the same.

@@ -15,6 +15,7 @@ import (
 	"usher/gateway"
 	"usher/observability"
 	"usher/store"
+	"usher/tenant"
 )
 
 // options are the flags of serve. Each can be given as a variable too: --data-dir as USHER_DATA_DIR; a flag wins.
@@ -105,6 +106,9 @@ func (o *options) check() error {
 	}
 	if o.OperatorKey != "" && len(o.OperatorKey) < leastOperatorKey {
 		return fmt.Errorf("--operator-key must have at least %d characters", leastOperatorKey)
+	}
+	if tenant.IsAPIKey(o.OperatorKey) {
+		return errors.New("--operator-key must not begin as API keys do")
 	}
 	if len(o.EtcdEndpoints) > 0 && (o.OperatorKey == "" || o.MasterKeyFile == "") {
 		return errors.New("with --etcd-endpoints, --operator-key and --master-key-file must be given: all replicas must have the same")
