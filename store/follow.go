@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/metadata"
 )
 
@@ -111,13 +112,36 @@ func (s *Store) load(ctx context.Context, trustRevisions bool) error {
 	defer cancel()
 	r := s.index.replace(trustRevisions)
 	defer r.abandon()
-	var wrong error
-	revision, cluster, err := s.list(ctx, func(key, value []byte, created, modified int64) {
-		if c, ok := s.decode(key, value, created, modified); ok && wrong == nil {
-			wrong = r.add(c)
-		}
+	var revision int64
+	var cluster uint64
+	rows := make(chan []change, 4)
+	both, ctx := errgroup.WithContext(ctx) // one reads and decodes, while the other puts what was read into the index
+	both.Go(func() (err error) {
+		defer close(rows)
+		var some []change
+		revision, cluster, err = s.list(ctx, func(key, value []byte, created, modified int64) {
+			if c, ok := s.decode(key, value, created, modified); ok {
+				some = append(some, c)
+			}
+			if len(some) == rowsAtOnce {
+				send(ctx, rows, some)
+				some = make([]change, 0, rowsAtOnce)
+			}
+		})
+		send(ctx, rows, some)
+		return errors.Join(err, ctx.Err()) // a part that could not be handed on is no list
 	})
-	if err := errors.Join(err, wrong); err != nil {
+	both.Go(func() error {
+		for some := range rows {
+			for _, c := range some {
+				if err := r.add(c); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err := both.Wait(); err != nil {
 		return err
 	}
 	if err := r.finish(revision); err != nil {
@@ -125,6 +149,16 @@ func (s *Store) load(ctx context.Context, trustRevisions bool) error {
 	}
 	s.cluster.Store(cluster)
 	return nil
+}
+
+// rowsAtOnce is how many rows of a list are handed on together: enough that handing on costs nothing, and few in memory.
+const rowsAtOnce = 512
+
+func send(ctx context.Context, to chan<- []change, some []change) {
+	select {
+	case to <- some:
+	case <-ctx.Done():
+	}
 }
 
 // watch follows the log from the applied revision until the stream ends, and says whether it heard anything.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/hashicorp/go-memdb"
 )
@@ -12,7 +13,7 @@ type replacement struct {
 	ix    *index
 	trust bool // equal revisions mean equal rows: false for a log with another history, where they prove nothing
 	txn   *memdb.Txn
-	fresh []Key // rows that were written
+	bad   map[Key]struct{} // what the list has and does not decode
 
 	before  *memdb.Txn // the index as it was
 	table   Definition // whose rows are coming in
@@ -28,7 +29,8 @@ func (ix *index) replace(trustRevisions bool) *replacement {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	ix.listing = true
-	return &replacement{ix: ix, trust: trustRevisions, txn: ix.db.Txn(true), before: ix.db.Txn(false), done: make(map[string]bool)}
+	return &replacement{ix: ix, trust: trustRevisions, txn: ix.db.Txn(true), before: ix.db.Txn(false),
+		bad: make(map[Key]struct{}), done: make(map[string]bool)}
 }
 
 // add takes the next row of the list, in the order of their keys. One without a value did not decode: the last good row
@@ -47,6 +49,7 @@ func (r *replacement) add(c change) error {
 		return err
 	}
 	if c.row == nil {
+		r.bad[Key(c.table.name()+"/"+c.path)] = struct{}{}
 		return nil
 	}
 	if old != nil && r.trust {
@@ -57,9 +60,6 @@ func (r *replacement) add(c change) error {
 	}
 	if err := r.txn.Insert(c.table.name(), c.row); err != nil {
 		return fmt.Errorf("write %s/%s: %w", c.table.name(), c.path, err)
-	}
-	if old != nil || len(r.ix.rejected) > 0 {
-		r.fresh = append(r.fresh, Key(c.table.name()+"/"+c.path))
 	}
 	return nil
 }
@@ -115,7 +115,6 @@ func (r *replacement) remove(path string) error {
 	if _, err := r.txn.DeleteAll(r.table.name(), pathIndexName, path); err != nil {
 		return fmt.Errorf("remove %s/%s: %w", r.table.name(), path, err)
 	}
-	r.fresh = append(r.fresh, Key(r.table.name()+"/"+path))
 	return nil
 }
 
@@ -137,9 +136,10 @@ func (r *replacement) finish(revision int64) error {
 	r.ix.mu.Lock()
 	defer r.ix.mu.Unlock()
 	r.txn.Commit()
-	for _, key := range r.fresh {
-		delete(r.ix.rejected, key)
-	}
+	maps.DeleteFunc(r.ix.rejected, func(key Key, _ Rejected) bool {
+		_, still := r.bad[key]
+		return !still
+	})
 	r.ix.listing = false
 	r.ix.publish(revision)
 	return nil
