@@ -116,6 +116,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.metrics.inFlight.Inc()
 	defer g.metrics.inFlight.Dec()
 	c := &call{Request: r, ctx: traced(r), id: requestID(r.Header.Get(headerRequestID)), answer: recorder{ResponseWriter: w}, started: g.Now()}
+	if r.ProtoMajor == 1 {
+		c.answer.conn, _ = r.Context().Value(oneWayKey{}).(*oneWay)
+	}
 	c.answer.set(headerRequestID, c.id)
 	c.answer.set(headerRevision, strconv.FormatInt(g.Log.Revision(), 10))
 	defer func() {
@@ -224,7 +227,8 @@ func (g *Gateway) logRequest(c *call, ended time.Time, took time.Duration) {
 type recorder struct {
 	http.ResponseWriter
 	status int
-	bytes  int // of the body
+	bytes  int     // of the body
+	conn   *oneWay // of a request over HTTP/1, when it can send an answer in one system call
 	values []string
 	room   [8]string // for the first of the values, so that the headers of most answers are one piece of memory
 }
@@ -249,9 +253,16 @@ func (r *recorder) WriteHeader(status int) {
 
 // Write counts the bytes.
 func (r *recorder) Write(body []byte) (int, error) {
-	n, err := r.ResponseWriter.Write(body)
+	n, err := r.send(body)
 	r.bytes += n
 	return n, err
+}
+
+func (r *recorder) send(body []byte) (int, error) {
+	if r.conn == nil || len(body) < leastGathered || len(body) > mostGathered {
+		return r.ResponseWriter.Write(body)
+	}
+	return r.conn.together(func() (int, error) { return r.ResponseWriter.Write(body) })
 }
 
 // admitState answers for the state of the index: none, stale and said to be, too stale, or older than the caller wants.

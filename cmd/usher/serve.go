@@ -164,7 +164,7 @@ func serveBoth(ctx context.Context, o options, logger *slog.Logger, api, ops net
 	})
 	for i, listener := range []net.Listener{api, ops} {
 		running.Go(func() error {
-			if err := servers[i].Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			if err := servers[i].Serve(gateway.Listener{Listener: listener}); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serve %s: %w", listener.Addr(), err)
 			}
 			return nil
@@ -200,7 +200,7 @@ func (f *farewell) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: headerWait, ReadTimeout: bodyWait, IdleTimeout: idleWait, MaxHeaderBytes: 32 << 10,
+		Handler: h, ConnContext: gateway.ConnContext, ReadHeaderTimeout: headerWait, ReadTimeout: bodyWait, IdleTimeout: idleWait, MaxHeaderBytes: 32 << 10,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 }
