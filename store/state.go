@@ -36,6 +36,8 @@ const (
 	probeTimeout  = 2 * time.Second
 	// staleAfter is how long the index may go unproven before it counts as stale: two probes that found nobody.
 	staleAfter = 3 * time.Second
+	// maxReads is how many quorum reads the index may owe: more than there are in staleAfter.
+	maxReads = 8
 )
 
 // freshness keeps when the index was last proven to hold everything that a quorum of the log had committed.
@@ -45,25 +47,46 @@ type freshness struct {
 	unbroken time.Time // since when asOf has never been older than staleAfter
 	asOf     time.Time // the index held everything committed up to then
 	observed int64     // the newest revision a quorum read has shown
-	readAt   time.Time // when that read began
+	// owed are quorum reads whose revision the index has not reached, the oldest first: where others write all the time, it
+	// reaches one when there is a newer already.
+	owed []quorumRead
+}
+
+// quorumRead began at a time and showed a revision.
+type quorumRead struct {
+	revision int64
+	began    time.Time
 }
 
 // saw notes a quorum read that began at the time and showed the revision.
 func (f *freshness) saw(revision, applied int64, began time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.observed, f.readAt = revision, began
-	if applied >= revision {
-		f.proven(began)
+	if revision < f.observed { // the log is another one: what the old one had shown proves nothing
+		f.owed = nil
 	}
+	f.observed = revision
+	if len(f.owed) == maxReads {
+		f.owed = f.owed[:maxReads-1]
+	}
+	f.owed = append(f.owed, quorumRead{revision, began})
+	f.settle(applied)
 }
 
 // reached notes that the index holds everything up to the revision.
 func (f *freshness) reached(applied int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.observed > 0 && applied >= f.observed && f.readAt.After(f.asOf) {
-		f.proven(f.readAt)
+	f.settle(applied)
+}
+
+// settle takes the reads off that the index has reached. Called under mu.
+func (f *freshness) settle(applied int64) {
+	for len(f.owed) > 0 && f.owed[0].revision <= applied {
+		if f.owed[0].began.After(f.asOf) {
+			f.proven(f.owed[0].began)
+		}
+		f.owed = f.owed[1:]
 	}
 }
 

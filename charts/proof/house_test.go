@@ -180,8 +180,9 @@ type link struct {
 	watches []net.Conn // guarded by mu
 }
 
-// watchPath is how HTTP/2 writes the path of etcd's watch.
-var watchPath = hpack.AppendHuffmanString(nil, "/etcdserverpb.Watch/Watch")
+// watchName is how HTTP/2 writes the header that only the watch of the index has: elections watch too, beside the
+// transactions.
+var watchName = hpack.AppendHuffmanString(nil, "usher-watch")
 
 func newLink(t *testing.T, to string) *link {
 	t.Helper()
@@ -219,7 +220,7 @@ func (l *link) carry(from net.Conn) {
 		buffer := make([]byte, 64<<10)
 		for {
 			n, err := from.Read(buffer)
-			if bytes.Contains(buffer[:n], watchPath) {
+			if bytes.Contains(buffer[:n], watchName) {
 				watching.Store(true)
 				l.mu.Lock()
 				l.watches = append(l.watches, from)
