@@ -4,15 +4,20 @@ import (
 	"bytes"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"usher/gateway"
+	"usher/tenant"
 )
 
 // value is what a metric shows now: of the series that have all of the labels, summed.
@@ -278,5 +283,33 @@ func TestAnUntracedGatewayLogsItsCallersTrace(t *testing.T) {
 	h.send(h.key, "GET", "/api/v1/rooms", nil, "Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00")
 	if line := log.line(h, "trace_id=4bf92f3577b34da6a3ce929d0e0e4736"); !strings.Contains(line, "/api/v1/rooms") {
 		t.Error(line)
+	}
+}
+
+// TestAPanicIsAnsweredCountedAndLogged has a gateway without one of its parts.
+func TestAPanicIsAnsweredCountedAndLogged(t *testing.T) {
+	t.Parallel()
+	h := open(t, "")
+	h.add("CS101", object{"display_name": "A"})
+	var log journal
+	registry := prometheus.NewRegistry()
+	g := gateway.New(gateway.Options{
+		Log: h.sweeper.Log, Tenants: h.sweeper.Tenants, Rooms: h.sweeper.Rooms, Participants: nil,
+		OperatorKey: tenant.OperatorKey(operatorKey), Logger: slog.New(slog.NewJSONHandler(&log, nil)), Now: h.clock.now, Metrics: registry,
+	})
+	request := httptest.NewRequest(http.MethodGet, "/api/v1/rooms/CS101/participants", nil)
+	request.Header.Set("X-API-Key", h.key)
+	request.Header.Set("X-Request-ID", "broken")
+	answer := httptest.NewRecorder()
+	g.ServeHTTP(answer, request)
+	if body := answer.Body.String(); answer.Code != http.StatusInternalServerError || !strings.Contains(body, `"code":"internal"`) || strings.Contains(body, "nil pointer") {
+		t.Errorf("answered %d %s", answer.Code, body)
+	}
+	h.metrics = registry
+	h.wants(1, "usher_http_panics_total")
+	h.wants(1, "usher_http_request_duration_seconds", "status", "5xx")
+	line := log.line(h, `"request_id":"broken"`)
+	if strings.Count(line, `"msg"`) != 1 || !strings.Contains(line, "nil pointer") || !strings.Contains(line, "metrics_test.go") || !strings.Contains(line, h.tenant) {
+		t.Errorf("the log says %s", line)
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -71,6 +73,49 @@ func TestAlertsFireAndAreQuiet(t *testing.T) {
 				t.Errorf("no case says when %s %s", r.Alert, side)
 			}
 		}
+	}
+}
+
+// TestTheChartsRulesAreOfItsNamespaceAlone: two installations on one Prometheus neither record for each other nor alert
+// about each other. The same cases hold for what the chart makes of the rules.
+func TestTheChartsRulesAreOfItsNamespaceAlone(t *testing.T) {
+	t.Parallel()
+	var v values
+	if err := yaml.Unmarshal([]byte("{etcd: {enabled: true}, metrics: {serviceMonitor: {enabled: true}, rules: {enabled: true}}}"), &v); err != nil {
+		t.Fatal(err)
+	}
+	r, err := render4(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := found[*monitoring.PrometheusRule](t, r.objects(t)).Spec
+	for _, g := range made.Groups {
+		for _, one := range g.Rules {
+			for _, s := range selector.FindAllString(one.Expr.String(), -1) {
+				if !strings.Contains(s, `{namespace="rooms"`) {
+					t.Errorf("%s%s goes by %s, which may be another's", one.Alert, one.Record, s)
+				}
+			}
+		}
+	}
+	text, err := yaml.Marshal(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases, err := os.ReadFile("rules_test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What is absent has the labels that were asked for.
+	changed := strings.NewReplacer("../usher/rules/usher.yaml", "rules.yaml", `exp_labels: {severity: "critical"}`, `exp_labels: {severity: "critical", namespace: "rooms"}`).Replace(string(cases))
+	dir := t.TempDir()
+	for name, content := range map[string][]byte{"rules.yaml": text, "cases.yaml": []byte(changed)} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command(tool(t, "promtool"), "test", "rules", filepath.Join(dir, "cases.yaml")).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
