@@ -1,6 +1,6 @@
 # The image of Usher: one static binary, no shell, no root. The same image without a container engine:
 #   cd charts && go run ./image -out ../usher.tar
-FROM --platform=$BUILDPLATFORM golang:1.26 AS build
+FROM --platform=$BUILDPLATFORM golang:1.26.8 AS build
 ARG TARGETOS TARGETARCH VERSION=
 WORKDIR /src
 COPY go.mod go.sum ./
@@ -11,6 +11,8 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
  && install -d -m 0700 /out/data
 
 FROM scratch
+ARG VERSION=
+LABEL org.opencontainers.image.title=usher org.opencontainers.image.version=$VERSION org.opencontainers.image.licenses=Apache-2.0
 COPY --from=build /out/usher /usher
 COPY --from=build --chown=65532:65532 /out/data /data
 USER 65532:65532

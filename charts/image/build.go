@@ -36,11 +36,13 @@ func build(ctx context.Context, s source, work, platform string) (built, error) 
 		return built{}, fmt.Errorf("the platform %q is not like linux/amd64", platform)
 	}
 	binary := filepath.Join(work, "usher-"+arch)
-	// The flags of the Dockerfile: no path, no time and no checkout state of this machine gets into the binary.
+	// The flags of the Dockerfile: no path, no time, no checkout state and no preference of this machine gets into the
+	// binary, and the compiler is the one that go.mod names.
 	compile := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -buildid= -X main.stamped="+s.version, "-o", binary, "./cmd/usher")
 	compile.Dir = s.dir
-	compile.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch, "GOFLAGS=-mod=readonly", "GOWORK=off")
+	compile.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch, "GOFLAGS=-mod=readonly", "GOWORK=off",
+		"GOTOOLCHAIN=go"+s.goVersion, "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off")
 	compile.Stderr = os.Stderr
 	if err := compile.Run(); err != nil {
 		return built{}, fmt.Errorf("compile for %s: %w", platform, err)

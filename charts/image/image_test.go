@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -17,9 +18,14 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// TestTheImage builds the image from two clones of the checkout in different places, compares them, and looks inside.
+// TestTheImage builds the image from two clones of the checkout in different places, for users with different preferences,
+// compares them, and looks inside.
 func TestTheImage(t *testing.T) {
 	t.Parallel()
+	command := filepath.Join(t.TempDir(), "image")
+	if out, err := exec.Command("go", "build", "-o", command, ".").CombinedOutput(); err != nil {
+		t.Fatal(string(out))
+	}
 	var tars [2]string
 	for i := range tars {
 		clone := filepath.Join(t.TempDir(), "a checkout")
@@ -27,8 +33,10 @@ func TestTheImage(t *testing.T) {
 			t.Fatal(string(out))
 		}
 		tars[i] = filepath.Join(t.TempDir(), "usher.tar")
-		if err := run(context.Background(), options{source: clone, version: "v1.2.3", out: tars[i], platform: "linux/amd64", sbom: tars[i] + ".json"}); err != nil {
-			t.Fatal(err)
+		c := exec.Command(command, "-source", clone, "-version", "v1.2.3", "-out", tars[i], "-sbom", tars[i]+".json")
+		c.Env = append(os.Environ(), [][]string{{}, {"GOAMD64=v3", "GOFLAGS=-race", "GOTOOLCHAIN=auto"}}[i]...)
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
 		}
 	}
 	image, err := tarball.ImageFromPath(tars[0], nil)
@@ -103,7 +111,14 @@ func TestTheDockerfileSaysTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, both := range []string{"-trimpath", "-buildvcs=false", "-s -w -buildid= -X main.stamped=", "CGO_ENABLED=0", "USHER_OPS_LISTEN=0.0.0.0:9090", "USHER_LISTEN=0.0.0.0:8080", "USHER_DATA_DIR=/data", "65532"} {
+	module, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if version := regexp.MustCompile(`(?m)^go (\S+)$`).FindSubmatch(module); !bytes.Contains(text, append([]byte("golang:"), append(version[1], " AS build"...)...)) {
+		t.Errorf("the Dockerfile does not compile with Go %s, which go.mod names", version[1])
+	}
+	for _, both := range []string{"-trimpath", "-buildvcs=false", "-s -w -buildid= -X main.stamped=", "CGO_ENABLED=0", "USHER_OPS_LISTEN=0.0.0.0:9090", "USHER_LISTEN=0.0.0.0:8080", "USHER_DATA_DIR=/data", "65532", "org.opencontainers.image.version", "org.opencontainers.image.title", "org.opencontainers.image.licenses"} {
 		if !bytes.Contains(text, []byte(both)) || !bytes.Contains(source, []byte(both)) {
 			t.Errorf("only one of Dockerfile and build.go has %s", both)
 		}

@@ -99,7 +99,8 @@ func run(ctx context.Context, o options) (err error) {
 // source is what an image is made of.
 type source struct {
 	dir, version, revision string
-	time                   int64 // of the commit, in Unix seconds: an image has no other time
+	goVersion              string // of go.mod
+	time                   int64  // of the commit, in Unix seconds: an image has no other time
 }
 
 func sourceOf(ctx context.Context, o options) (s source, err error) {
@@ -123,6 +124,13 @@ func sourceOf(ctx context.Context, o options) (s source, err error) {
 	if _, err := fmt.Sscan(stamp, &s.time); err != nil {
 		return s, fmt.Errorf("read the commit's time: %w", err)
 	}
+	asked := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.GoVersion}}")
+	asked.Dir, asked.Env = s.dir, append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	out, err := asked.Output()
+	if err != nil {
+		return s, fmt.Errorf("ask for the module's version of Go: %w", err)
+	}
+	s.goVersion = strings.TrimSpace(string(out))
 	if s.version = o.version; s.version == "" {
 		if s.version, err = git("describe", "--tags", "--always", "--dirty"); err != nil {
 			return s, err
