@@ -155,22 +155,6 @@ func TestAnUpgradeKeepsTheKeys(t *testing.T) {
 	})
 }
 
-// TestSwitchingTheAutoscalerOnKeepsTheReplicas: a Deployment that says nothing of them would fall to one.
-func TestSwitchingTheAutoscalerOnKeepsTheReplicas(t *testing.T) {
-	t.Parallel()
-	var v values
-	if err := yaml.Unmarshal([]byte("{etcd: {enabled: true}, autoscaling: {enabled: true}}"), &v); err != nil {
-		t.Fatal(err)
-	}
-	five := int32(5)
-	running := &apps.Deployment{ObjectMeta: meta.ObjectMeta{Name: "live-usher", Namespace: "rooms"}, Spec: apps.DeploymentSpec{Replicas: &five}}
-	upgrades(t, there{running}, v, func(t *testing.T, objects []runtime.Object) {
-		if n := found[*apps.Deployment](t, objects).Spec.Replicas; n == nil || *n != five {
-			t.Errorf("replicas are %v, want the five that run", n)
-		}
-	})
-}
-
 // TestReplacingAMemberRestartsNoOther: what a member without data must be told is not in the template of the pods.
 func TestReplacingAMemberRestartsNoOther(t *testing.T) {
 	t.Parallel()

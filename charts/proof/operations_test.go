@@ -17,7 +17,7 @@ import (
 	"github.com/yannh/kubeconform/pkg/validator"
 )
 
-// page is docs/operations.md with what was run of it.
+// page is docs/operations.md and docs/runbooks.md, with what was run of them.
 type page struct {
 	text  string
 	tools map[string]string // program → path
@@ -25,19 +25,23 @@ type page struct {
 	ran   map[string]bool // guarded by mu
 }
 
-// commands of etcd on the page, each on one line.
-var etcdCommand = regexp.MustCompile(`(?m)^ +(etcd(?:ctl|utl) .*)$`)
+// command is one of the page that needs no cluster of Kubernetes, on a line of its own.
+var command = regexp.MustCompile(`(?m)^ +((?:etcdctl|etcdutl|usher|head) .*)$`)
 
 func operationsPage(t *testing.T) *page {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
+	p := &page{tools: make(map[string]string), ran: make(map[string]bool)}
+	for _, file := range []string{"operations", "runbooks"} {
+		text, err := os.ReadFile("../../docs/" + file + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.text += regexp.MustCompile(`\\\n +`).ReplaceAllString(string(text), "")
 	}
-	p := &page{text: regexp.MustCompile(`\\\n +`).ReplaceAllString(string(text), ""), tools: make(map[string]string), ran: make(map[string]bool)}
 	for _, name := range []string{"etcdctl", "etcdutl"} {
 		p.tools[name] = built(t, "..", "go.etcd.io/etcd/"+name+"/v3", name)
 	}
+	p.tools["usher"] = built(t, "../..", "./cmd/usher", "usher")
 	return p
 }
 
@@ -51,9 +55,10 @@ func (p *page) run(t *testing.T, dir, begins string, replace ...string) string {
 	return out
 }
 
-// try runs the page's one command that begins with the words, with this machine's names in the place of the page's.
+// try runs the page's one command that begins with the words, with this machine's names in the place of the page's, and
+// those in capitals in its environment.
 func (p *page) try(dir, begins string, replace ...string) (string, error) {
-	for _, found := range etcdCommand.FindAllStringSubmatch(p.text, -1) {
+	for _, found := range command.FindAllStringSubmatch(p.text, -1) {
 		line := found[1]
 		if !strings.HasPrefix(line, begins) {
 			continue
@@ -61,12 +66,16 @@ func (p *page) try(dir, begins string, replace ...string) (string, error) {
 		p.mu.Lock()
 		p.ran[line] = true
 		p.mu.Unlock()
-		words := strings.Fields(strings.NewReplacer(replace...).Replace(line))
-		c := exec.Command(p.tools[words[0]], words[1:]...)
+		c := exec.Command("bash", "-o", "pipefail", "-c", strings.NewReplacer(replace...).Replace(line))
 		c.Dir = dir
+		path := os.Getenv("PATH")
+		for _, tool := range p.tools {
+			path = filepath.Dir(tool) + ":" + path
+		}
+		c.Env = append(os.Environ(), "PATH="+path)
 		for i := 0; i+1 < len(replace); i += 2 {
-			if replace[i] == "ETCDCTL_ENDPOINTS" {
-				c.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+replace[i+1])
+			if strings.ToUpper(replace[i]) == replace[i] {
+				c.Env = append(c.Env, replace[i]+"="+replace[i+1])
 			}
 		}
 		out, err := c.CombinedOutput()
@@ -103,12 +112,13 @@ func (g *gateway) sees(t *testing.T, key, room string, want int, ids []string) {
 func TestTheOperationsPage(t *testing.T) {
 	t.Parallel()
 	page := operationsPage(t)
-	etcd, usher := built(t, "..", "go.etcd.io/etcd/server/v3", "etcd"), built(t, "../..", "./cmd/usher", "usher")
+	etcd, usher := built(t, "..", "go.etcd.io/etcd/server/v3", "etcd"), page.tools["usher"]
 	t.Run("backup and restore", func(t *testing.T) { restore(t, page, etcd, usher) })
 	t.Run("a member", func(t *testing.T) { replaceMember(t, page, etcd, usher) })
+	t.Run("keys", func(t *testing.T) { rotateKeys(t, page, etcd, usher) })
 	t.Run("full", func(t *testing.T) { makeRoom(t, page, etcd, usher) })
 	t.Run("embedded", func(t *testing.T) { restoreEmbedded(t, page, usher) })
-	for _, found := range etcdCommand.FindAllStringSubmatch(page.text, -1) {
+	for _, found := range command.FindAllStringSubmatch(page.text, -1) {
 		if !page.ran[found[1]] {
 			t.Errorf("the page has a command that was not tried: %s", found[1])
 		}
@@ -209,6 +219,68 @@ func replaceMember(t *testing.T, page *page, etcd, usher string) {
 		status, _ := g.call(key, http.MethodPost, "/api/v1/rooms/CS101/participants", `{"display_name":"B"}`)
 		return status == http.StatusCreated
 	})
+}
+
+// rotateKeys goes through the change of the master key, and the rotation of a signing key, and back a version of etcd.
+func rotateKeys(t *testing.T, page *page, etcd, usher string) {
+	members := cluster(t, etcd, certificates(t, time.Hour), 1<<30)
+	work := t.TempDir()
+	file := filepath.Join(work, "master-keys")
+	write := func(lines ...string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := strings.Repeat("A", 43)
+	write(old)
+	start := func() *gateway {
+		return startGateway(t, usher, file, "--issuer-url", "https://usher.example", "--etcd-endpoints", endpoints(members))
+	}
+	g := start()
+	id, key := g.tenant(t, "{}")
+	_, seat := g.call(key, http.MethodPost, "/api/v1/rooms/CS101/participants", `{"display_name":"A"}`)
+	g.kill()
+
+	page.run(t, work, "head -c 32")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Fields(string(text))
+	if len(lines) != 2 || lines[0] != old {
+		t.Fatalf("the file holds %d keys", len(lines))
+	}
+	start().kill()
+	write(lines[1], old)
+	g = start()
+	g.tenant(t, "{}") // its key is sealed with the new one
+	reencrypt := func() string {
+		return page.run(t, work, "usher reencrypt", "http://127.0.0.1:2379", endpoints(members), "USHER_OPERATOR_KEY", operatorKey)
+	}
+	if out := reencrypt(); !strings.Contains(out, "1 signing keys re-encrypted") {
+		t.Error(out)
+	}
+	if out := reencrypt(); !strings.Contains(out, "0 signing keys re-encrypted") {
+		t.Error(out)
+	}
+	g.kill()
+	write(lines[1])
+	g = start()
+	if status, answer := g.call(seat["auth_token"].(string), http.MethodGet, "/api/v1/rooms/CS101", ""); status != http.StatusOK {
+		t.Errorf("a token of before is answered %d: %v", status, answer)
+	}
+	g.seats(t, key, "CS101", 1)
+	by := []string{"<tenant>", id, "USHER_URL", g.url, "USHER_OPERATOR_KEY", operatorKey}
+	page.run(t, work, "usher signing-key rotate", by...)
+	page.run(t, work, "usher config set", by...)
+	if status, config := g.call(key, http.MethodGet, "/api/v1/tenants/"+id+"/config", ""); status != http.StatusOK || config["signing_key_rotation_days"] != 90.0 {
+		t.Errorf("%d %v", status, config)
+	}
+	if out := page.run(t, work, "etcdctl downgrade enable", "ETCDCTL_ENDPOINTS", endpoints(members)); !strings.Contains(out, "success") {
+		t.Error(out)
+	}
+	g.seats(t, key, "CS101", 1)
 }
 
 func makeRoom(t *testing.T, page *page, etcd, usher string) {

@@ -208,27 +208,38 @@ func TestTheStatusPage(t *testing.T) {
 			t.Errorf("the page does not say %s:\n%s", words, page)
 		}
 	}
-	picture := filepath.Join(t.TempDir(), "status.png")
-	browse("--window-size=1200,900", "--screenshot="+picture)
-	file, err := os.Open(picture)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	image, err := png.Decode(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	green := 0
-	for y := range 80 { // the badge, in the style that the page's own policy has to let pass
-		for x := range 400 {
-			if r, g, b, _ := image.At(x, y).RGBA(); r>>8 == 0x1f && g>>8 == 0x7a && b>>8 == 0x4d {
-				green++
-			}
+	for _, scheme := range []struct {
+		name, setting string
+		background    [3]uint32
+	}{{"light", "1", [3]uint32{0xf5, 0xf7, 0xfa}}, {"dark", "0", [3]uint32{0x12, 0x16, 0x1c}}} {
+		picture := filepath.Join(t.TempDir(), "status.png")
+		browse("--window-size=1200,900", "--blink-settings=preferredColorScheme="+scheme.setting, "--screenshot="+picture)
+		file, err := os.Open(picture)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if green < 500 {
-		t.Errorf("the badge is not green: %d pixels are", green)
+		image, err := png.Decode(file)
+		_ = file.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := func(width, height int, want [3]uint32) (n int) {
+			for y := range height {
+				for x := range width {
+					if r, g, b, _ := image.At(x, y).RGBA(); [3]uint32{r >> 8, g >> 8, b >> 8} == want {
+						n++
+					}
+				}
+			}
+			return n
+		}
+		// The badge, in the style that the page's own policy has to let pass.
+		if green := count(400, 80, [3]uint32{0x1f, 0x7a, 0x4d}); green < 500 {
+			t.Errorf("%s: the badge is not green: %d pixels are", scheme.name, green)
+		}
+		if back := count(1200, 900, scheme.background); back < 100_000 {
+			t.Errorf("%s: the page is not: only %d pixels are of its background", scheme.name, back)
+		}
 	}
 }
 
