@@ -95,13 +95,11 @@ func checksum(s *core.Secret) string {
 // found is the one object of the type.
 func found[T runtime.Object](t *testing.T, objects []runtime.Object) T {
 	t.Helper()
-	for _, o := range objects {
-		if is, ok := o.(T); ok {
-			return is
-		}
+	at := slices.IndexFunc(objects, func(o runtime.Object) bool { _, ok := o.(T); return ok })
+	if at < 0 {
+		t.Fatal("no such object was rendered")
 	}
-	t.Fatal("no such object was rendered")
-	panic("not reached")
+	return objects[at].(T)
 }
 
 // TestKeysAreMadeOnce: new keys are of the forms that Usher wants, and the checksum that restarts pods is theirs. They are
