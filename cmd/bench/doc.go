@@ -7,12 +7,14 @@
 //	main.go       flags, and which child this process is
 //	goals.go      the goals and how a measurement is judged
 //	house.go      starts gateways, their tenants, and the baselines
+//	etcd.go       the real etcd server, as processes of its own
 //	process.go    a child: start, CPU, stop
 //	plan.go       what a load is, and how it is asked for
 //	load.go       the child that makes it
 //	baselines.go  the children that Usher is compared with
 //	measure_*.go  one measurement each
-//	report.go     the table and the JSON; picture.go the SVG and PNG
+//	growth.go     how a cost goes with the size, and by how much that is more than the work
+//	report.go     the tables and the JSON; machine.go where they come from; picture.go the SVG and PNG
 //
 // What does not live here: micro-benchmarks, which stand beside the code that they are about (go test -bench).
 package main

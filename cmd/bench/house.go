@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ type harness struct {
 	ctx   context.Context
 	dir   string // of all that is written on the way
 	usher string // the program
+	etcd  string // the program; built when it is first needed
 	load  *process
 
 	quick  bool
@@ -31,20 +33,22 @@ type harness struct {
 	say    func(format string, args ...any)
 
 	profiles string // directory for a profile of each load on a gateway; "" for none
+	liveKit  string // a livekit-server; "" for none
+	lines    []line // what the growth was found to be
 
 	profiled int // how many profiles were taken
 
 	names int // of loads so far, so that no two seat in the same rooms
 }
 
-// build makes the gateway's program from the source in the current directory.
-func (h *harness) build() error {
-	h.usher = filepath.Join(h.dir, "usher")
-	out, err := exec.CommandContext(h.ctx, "go", "build", "-o", h.usher, "usher/cmd/usher").CombinedOutput()
+// build makes a program from the source in the current directory, or from a module that it uses.
+func (h *harness) build(source string) (program string, err error) {
+	program = filepath.Join(h.dir, path.Base(source))
+	out, err := exec.CommandContext(h.ctx, "go", "build", "-o", program, source).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("build usher: %w\n%s", err, out)
+		return "", fmt.Errorf("build %s: %w\n%s", source, err, out)
 	}
-	return nil
+	return program, nil
 }
 
 // gateway is a running usher.
@@ -200,9 +204,39 @@ func (h *harness) adding(g *gateway, owners []owner, connections int) plan {
 	}
 }
 
+const bulkSize = 100
+
+// bulks is the load of bulk adds.
+func (h *harness) bulks(g *gateway, owners []owner, connections int) plan {
+	p := h.adding(g, owners, connections)
+	p.Request.Seats = h.seating(owners, bulkSize)
+	p.Want = want{Status: http.StatusOK, Least: 1500 * bulkSize, Most: 3000 * bulkSize, Begins: `{"results":[{"participant_id":"p_`}
+	return p
+}
+
 // counted makes sure that everybody who was seated by the plan is in the rooms.
 func (h *harness) counted(g *gateway, p plan, owners []owner, answers int) error {
-	s, found := p.Request.Seats, 0
+	found := 0
+	if err := g.rooms(owners, p.Request.Seats.Name+" ", func(_ owner, r room) error {
+		found += r.ParticipantCount
+		return nil
+	}); err != nil {
+		return err
+	}
+	if want := answers * p.Request.Seats.AtOnce; found != want {
+		return fmt.Errorf("%d were answered to be seated, and %d are", want, found)
+	}
+	return nil
+}
+
+type room struct {
+	ID               string
+	Name             string
+	ParticipantCount int `json:"participant_count"`
+}
+
+// rooms goes through the rooms of the owners whose names begin so.
+func (g *gateway) rooms(owners []owner, begins string, each func(owner, room) error) error {
 	for _, o := range owners {
 		for token := ""; ; {
 			text, _, err := g.call(http.MethodGet, "/api/v1/rooms?page_size=1000&page_token="+token, o.Key, nil, http.StatusOK)
@@ -210,27 +244,24 @@ func (h *harness) counted(g *gateway, p plan, owners []owner, answers int) error
 				return err
 			}
 			var page struct {
-				Rooms []struct {
-					Name             string
-					ParticipantCount int `json:"participant_count"`
-				}
-				Next string `json:"next_page_token"`
+				Rooms []room
+				Next  string `json:"next_page_token"`
 			}
 			if err := json.Unmarshal(text, &page); err != nil {
 				return err
 			}
 			for _, room := range page.Rooms {
-				if strings.HasPrefix(room.Name, s.Name+" ") {
-					found += room.ParticipantCount
+				if !strings.HasPrefix(room.Name, begins) {
+					continue
+				}
+				if err := each(o, room); err != nil {
+					return err
 				}
 			}
 			if token = page.Next; token == "" {
 				break
 			}
 		}
-	}
-	if want := answers * s.AtOnce; found != want {
-		return fmt.Errorf("%d were answered to be seated, and %d are", want, found)
 	}
 	return nil
 }

@@ -64,7 +64,11 @@ func (p *plan) connect() ([]*client, error) {
 		p.Request.Seats.Together = p.Connections / len(p.Request.Seats.Keys)
 	}
 	for i := range clients {
-		conn, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.Address)
+		address := p.Address
+		if turn := i % (len(p.Beside) + 1); turn > 0 {
+			address = p.Beside[turn-1]
+		}
+		conn, err := new(net.Dialer).DialContext(context.Background(), "tcp", address)
 		if err != nil {
 			return nil, err
 		}
@@ -121,7 +125,7 @@ func (c *client) run(began, end time.Time) {
 		}
 		c.latencies = append(c.latencies, time.Since(now))
 		c.sent++
-		if c.plan.Request.Seats != nil {
+		if c.plan.Request.Seats != nil || c.plan.Request.Changes != nil {
 			ready = c.render(ready[:0])
 		}
 	}
@@ -181,6 +185,10 @@ func (c *client) render(b []byte) []byte {
 	if s := r.Seats; s != nil {
 		path, body = s.next(c.n, c.sent)
 		key = s.Keys[c.n%len(s.Keys)]
+	}
+	if r.Changes != nil {
+		owner := r.Changes.Owners[c.n%len(r.Changes.Owners)]
+		path, body, key = "/api/v1/tenants/"+owner.ID+"/config", fmt.Sprintf(`{"burst":%d}`, 50_000+(c.n+c.sent)%1000), owner.Key
 	}
 	b = fmt.Appendf(b, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, path, c.plan.Address)
 	for name, value := range r.Header {

@@ -38,65 +38,170 @@ func main() {
 // measurement is some goals that are measured together.
 type measurement struct {
 	name string
+	what string
 	run  func(*harness) ([]figure, error)
 }
 
 var measurements = []measurement{
-	{"adds", (*harness).measureAdds},
-	{"reads", (*harness).measureReads},
-	{"tokens", (*harness).measureTokens},
-	{"replicas", (*harness).measureReplicas},
-	{"index", (*harness).measureIndex},
+	{"adds", "G1 to G4: what seating costs", (*harness).measureAdds},
+	{"reads", "G5 and G6: listing, and reading one participant", (*harness).measureReads},
+	{"tokens", "G7: signing and verifying", (*harness).measureTokens},
+	{"replicas", "G8, G9 and G12: what a second replica sees", (*harness).measureReplicas},
+	{"index", "G10 and G11: memory and the first load", (*harness).measureIndex},
+	{"livekit", "G13: against livekit-server, where --livekit-server names one", (*harness).measureLiveKit},
+	{"growth", "G14 and G15: costs at growing numbers of participants and tenants", (*harness).measureGrowth},
+	{"cluster", "three replicas on an etcd of three, for context", (*harness).measureCluster},
+}
+
+// options are the flags.
+type options struct {
+	Quick    bool
+	Strict   bool
+	Only     []string
+	Rounds   int
+	Each     time.Duration
+	Out      string
+	JSON     string
+	Profiles string
+	Dir      string
+	LiveKit  string
+}
+
+const usage = `bench measures Usher against its own limits, side by side in one run, and prints the goals with what was measured.
+It starts everything that it needs, on loopback and in a temporary directory, from the source in the current directory:
+
+    go run ./cmd/bench                            # all of it, for docs/performance.md with --out docs/performance
+    go run ./cmd/bench --quick                    # under two minutes
+    go run ./cmd/bench --only growth,cluster      # some of it
+
+It ends with 1 when something could not be measured, or with --strict when a goal is not met. What there is to measure:
+
+%s
+Flags:
+%s`
+
+func parse(args []string) (o options, err error) {
+	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
+	flags.BoolVar(&o.Quick, "quick", false, "fewer, shorter rounds and smaller sizes: under two minutes, and wider spreads")
+	flags.BoolVar(&o.Strict, "strict", false, "fail when a goal is not met")
+	flags.StringSliceVar(&o.Only, "only", nil, "measure these only")
+	flags.IntVar(&o.Rounds, "rounds", 5, "how often each side is measured (3 with --quick)")
+	flags.DurationVar(&o.Each, "each", 3*time.Second, "how long each time (700ms with --quick)")
+	flags.StringVar(&o.Out, "out", "", "directory for bench.json, bench.md (the tables), bench.svg and bench.png (the picture)")
+	flags.StringVar(&o.JSON, "json", "", "file for all that was measured, as JSON")
+	flags.StringVar(&o.Profiles, "profiles", "", "directory for a CPU profile of each load on a gateway (it slows it)")
+	flags.StringVar(&o.Dir, "dir", "", "directory for what is written on the way, on the disk to be measured (default: a temporary one)")
+	flags.StringVar(&o.LiveKit, "livekit-server", "", "a livekit-server program, to measure G13")
+	flags.Usage = func() {
+		var what strings.Builder
+		for _, m := range measurements {
+			_, _ = fmt.Fprintf(&what, "    %-10s %s\n", m.name, m.what)
+		}
+		fmt.Printf(usage, what.String(), flags.FlagUsages())
+	}
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("%q is not a flag; see --help", flags.Arg(0))
+	}
+	for _, name := range o.Only {
+		if !slices.ContainsFunc(measurements, func(m measurement) bool { return m.name == name }) {
+			return o, fmt.Errorf("--only: there is no measurement %q; see --help", name)
+		}
+	}
+	if o.Quick && !flags.Changed("rounds") {
+		o.Rounds = 3
+	}
+	if o.Quick && !flags.Changed("each") {
+		o.Each = 700 * time.Millisecond
+	}
+	if o.Rounds < 1 || o.Each <= 0 {
+		return o, errors.New("--rounds and --each must be more than nothing")
+	}
+	return o, nil
 }
 
 func bench() error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
-	quick := flags.Bool("quick", false, "fewer and shorter rounds: under two minutes, and wider spreads")
-	only := flags.StringSlice("only", nil, "measure these only: "+strings.Join(measurementNames(), ", "))
-	rounds := flags.Int("rounds", 5, "how often each side is measured")
-	each := flags.Duration("each", 3*time.Second, "how long each time")
-	profiles := flags.String("profiles", "", "directory for a CPU profile of each load on a gateway (it slows it)")
-	dir := flags.String("dir", "", "directory for what is written on the way, on the disk to be measured (default: a temporary one)")
-	if err := flags.Parse(os.Args[1:]); err != nil {
+	o, err := parse(os.Args[1:])
+	if err != nil {
 		return err
 	}
-	h := &harness{ctx: ctx, rounds: *rounds, each: *each, say: progress, profiles: *profiles}
-	if h.quick = *quick; h.quick {
-		h.rounds, h.each = 3, 700*time.Millisecond
-	}
-	var err error
-	if h.dir, err = os.MkdirTemp(*dir, "usher-bench-"); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	h := &harness{ctx: ctx, quick: o.Quick, rounds: o.Rounds, each: o.Each, say: progress, profiles: o.Profiles, liveKit: o.LiveKit}
+	if h.dir, err = os.MkdirTemp(o.Dir, "usher-bench-"); err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(h.dir) }() // a temporary one
-	if err := h.build(); err != nil {
+	if h.usher, err = h.build("usher/cmd/usher"); err != nil {
 		return err
 	}
 	if h.load, err = child(ctx, h.dir, "load"); err != nil {
 		return err
 	}
-	defer h.load.stop()
-	var figures []figure
-	for _, m := range measurements {
-		if len(*only) > 0 && !slices.Contains(*only, m.name) {
-			continue
-		}
-		measured, err := m.run(h)
-		if err != nil {
-			return fmt.Errorf("measure %s: %w", m.name, err)
-		}
-		figures = append(figures, measured...)
+	defer func() { h.load.stop() }()
+	r, err := h.measure(o.Only)
+	if err != nil {
+		return err
 	}
-	return table(os.Stdout, figures)
+	if err := errors.Join(r.table(os.Stdout), r.write(o.Out, o.JSON)); err != nil {
+		return err
+	}
+	switch {
+	case len(r.Failures) > 0:
+		return fmt.Errorf("%d measurements failed", len(r.Failures))
+	case o.Strict && len(r.missed()) > 0:
+		return fmt.Errorf("goals are not met: %s", strings.Join(r.missed(), ", "))
+	}
+	return nil
 }
 
-func measurementNames() (names []string) {
-	for _, m := range measurements {
-		names = append(names, m.name)
+// measure makes the measurements, and goes on when one fails: what was found otherwise is worth keeping.
+func (h *harness) measure(only []string) (r report, err error) {
+	r = report{Began: time.Now(), Quick: h.quick}
+	if r.Machine, err = thisMachine(h.ctx, h.usher); err != nil {
+		return r, err
 	}
-	return names
+	var left []string
+	for _, m := range measurements {
+		if len(only) > 0 && !slices.Contains(only, m.name) {
+			left = append(left, m.name)
+			continue
+		}
+		figures, err := m.run(h)
+		var absent notAtHand
+		switch {
+		case h.ctx.Err() != nil:
+			return r, errors.New("interrupted")
+		case errors.As(err, &absent):
+			r.Unknown = append(r.Unknown, unknown{m.what, string(absent)})
+		case err != nil:
+			h.say("%s FAILED: %v", m.name, err)
+			r.Failures = append(r.Failures, unknown{m.what, err.Error()})
+			if err := h.freshLoad(); err != nil {
+				return r, err
+			}
+		}
+		r.Figures = append(r.Figures, figures...)
+	}
+	if len(left) > 0 {
+		r.Unknown = append(r.Unknown, unknown{strings.Join(left, ", "), "left out by --only"})
+	}
+	r.Growth, r.Took = h.lines, time.Since(r.Began).Seconds()
+	return r, nil
+}
+
+// notAtHand is why something cannot be measured here, without anything being wrong.
+type notAtHand string
+
+func (n notAtHand) Error() string { return string(n) }
+
+// freshLoad starts the load child again: a plan that failed may have left it in the middle of something.
+func (h *harness) freshLoad() (err error) {
+	h.load.stop()
+	h.load, err = child(h.ctx, h.dir, "load")
+	return err
 }
 
 var began = time.Now()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"runtime"
 	"strings"
 	"time"
@@ -113,14 +112,11 @@ func drain(client *clientv3.Client, each func(key, value []byte)) (time.Duration
 }
 
 // fill seats so many, in rooms of 100, by bulks. Their metadata makes a record about 377 bytes long, the length at which
-// the design was measured.
-func (h *harness) fill(g *gateway, owners []owner, n int) error {
-	const connections, atOnce = 8, 100
-	p := h.adding(g, owners, connections)
-	p.Request.Seats = h.seating(owners, atOnce)
+// the design was measured. It seats as many as the connections can in equal shares.
+func (h *harness) fill(g *gateway, owners []owner, n, connections int) error {
+	p := h.bulks(g, owners, connections)
 	p.Request.Seats.Metadata = fmt.Sprintf(`{"seat":"%s"}`, strings.Repeat("x", 124))
-	p.Want = want{Status: http.StatusOK, Least: 1500 * atOnce, Most: 3000 * atOnce, Begins: `{"results":[{"participant_id":"p_`}
-	p.Each = max(1, n/(connections*atOnce))
+	p.Each = max(1, n/(connections*p.Request.Seats.AtOnce))
 	_, err := h.put(p, g.process)
 	return err
 }
@@ -139,14 +135,11 @@ func (h *harness) measureIndex() ([]figure, error) {
 		}
 	}
 	for round, f := range found[1] {
-		bytes.Rounds = append(bytes.Rounds, float64(f.Heap)/float64(f.Rows))
-		ratio.Rounds = append(ratio.Rounds, float64(f.Heap)/float64(f.Plain))
-		load.Rounds = append(load.Rounds, f.Load.Seconds()/f.Drain.Seconds())
-		growth.Rounds = append(growth.Rounds, f.Load.Seconds()/found[0][round].Load.Seconds())
-		bytes.Context = fmt.Sprintf("%d participants of %d bytes on average", f.Rows, f.Bytes/f.Rows)
-		ratio.Context = fmt.Sprintf("%.0f against %.0f MB", float64(f.Heap)/1e6, float64(f.Plain)/1e6)
-		load.Context = fmt.Sprintf("%.2f against %.2f s", f.Load.Seconds(), f.Drain.Seconds())
-		growth.Context = fmt.Sprintf("%.2f s for %d, %.2f s for %d", found[0][round].Load.Seconds(), found[0][round].Rows, f.Load.Seconds(), f.Rows)
+		small := found[0][round]
+		bytes.add(float64(f.Heap)/float64(f.Rows), of("participants", float64(f.Rows), ""), of("each", float64(f.Bytes)/float64(f.Rows), "B"))
+		ratio.add(float64(f.Heap)/float64(f.Plain), of("index", float64(f.Heap)/1e6, "MB"), of("map", float64(f.Plain)/1e6, "MB"))
+		load.add(f.Load.Seconds()/f.Drain.Seconds(), of("load", f.Load.Seconds(), "s"), of("drain", f.Drain.Seconds(), "s"))
+		growth.add(f.Load.Seconds()/small.Load.Seconds(), of("large", f.Load.Seconds(), "s"), of("small", small.Load.Seconds(), "s"))
 	}
 	return []figure{bytes, ratio, load, growth}, nil
 }
@@ -163,7 +156,7 @@ func (h *harness) index(n int, each func(indexed)) error {
 	if err != nil {
 		return err
 	}
-	if err := h.fill(g, owners, n); err != nil {
+	if err := h.fill(g, owners, n, 8); err != nil {
 		return err
 	}
 	for round := range h.rounds {

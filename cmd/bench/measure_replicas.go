@@ -35,54 +35,54 @@ func (h *harness) measureReplicas() ([]figure, error) {
 		h.say("replicas, round %d of %d", round+1, h.rounds)
 		full := h.adding(first, busy, 64)
 		var own, seen []time.Duration
-		if _, err := h.during(full, first.process, func(stop <-chan struct{}) (err error) {
+		if _, err := h.during(full, func(stop <-chan struct{}) (err error) {
 			own, seen, err = joinsSeen(first, second, watched, fmt.Sprintf("Watched %d", round), stop)
 			return err
-		}); err != nil {
+		}, first.process); err != nil {
 			return nil, fmt.Errorf("visibility: %w", err)
 		}
-		f8a.Rounds = append(f8a.Rounds, float64(percentile(seen, .5))/float64(percentile(own, .5)))
-		f8b.Rounds = append(f8b.Rounds, float64(percentile(seen, .99))/float64(percentile(own, .99)))
-		f8a.Context = fmt.Sprintf("%s against %s, while 64 connections add", millis(percentile(seen, .5)), millis(percentile(own, .5)))
-		f8b.Context = fmt.Sprintf("%s against %s, of %d", millis(percentile(seen, .99)), millis(percentile(own, .99)), len(seen))
+		f8a.add(float64(percentile(seen, .5))/float64(percentile(own, .5)), of("seen", millis(percentile(seen, .5)), "ms"),
+			of("answered", millis(percentile(own, .5)), "ms"), of("samples", float64(len(seen)), ""))
+		f8b.add(float64(percentile(seen, .99))/float64(percentile(own, .99)), of("seen", millis(percentile(seen, .99)), "ms"),
+			of("answered", millis(percentile(own, .99)), "ms"))
 
 		var events watchedEvents
-		saturated, err := h.during(h.adding(first, busy, 64), first.process, func(stop <-chan struct{}) (err error) {
+		saturated, err := h.during(h.adding(first, busy, 64), func(stop <-chan struct{}) (err error) {
 			events, err = h.watch(first.etcd, stop)
 			return err
-		})
+		}, first.process)
 		if err != nil {
 			return nil, fmt.Errorf("watch: %w", err)
 		}
-		f9a.Rounds = append(f9a.Rounds, 1000*percentile(events.lags, .99).Seconds())
-		f9b.Rounds = append(f9b.Rounds, events.revisionsPerSecond)
-		f9a.Context = fmt.Sprintf("from the decision on, so the commit is in it; p50 %s; %d events at %.0f adds/s", millis(percentile(events.lags, .5)), len(events.lags), saturated.perSecond())
-		f9b.Context = fmt.Sprintf("%.0f adds in a revision", saturated.perSecond()/events.revisionsPerSecond)
+		// The lag counts from the decision on, so the commit is in it.
+		f9a.add(millis(percentile(events.lags, .99)), of("p50", millis(percentile(events.lags, .5)), "ms"),
+			of("events", float64(len(events.lags)), ""), of("adds", saturated.perSecond(), "/s"))
+		f9b.add(events.revisionsPerSecond, of("adds in a revision", saturated.perSecond()/events.revisionsPerSecond, ""))
 
 		paced := h.adding(first, busy, 64)
 		paced.PerSecond = 2000
 		var inForce []time.Duration
-		adds, err := h.during(paced, first.process, func(stop <-chan struct{}) (err error) {
+		adds, err := h.during(paced, func(stop <-chan struct{}) (err error) {
 			inForce, err = settingsSeen(first, second, watched, stop)
 			return err
-		})
+		}, first.process)
 		if err != nil {
 			return nil, fmt.Errorf("settings: %w", err)
 		}
 		if adds.perSecond() < 1900 {
 			return nil, fmt.Errorf("only %.0f adds per second were made", adds.perSecond())
 		}
-		f12.Rounds = append(f12.Rounds, 1000*percentile(inForce, .99).Seconds())
-		f12.Context = fmt.Sprintf("from the request on; p50 %s; %d changes at %.0f adds/s", millis(percentile(inForce, .5)), len(inForce), adds.perSecond())
+		f12.add(millis(percentile(inForce, .99)), of("p50", millis(percentile(inForce, .5)), "ms"), of("changes", float64(len(inForce)), ""),
+			of("adds", adds.perSecond(), "/s"))
 	}
 	return []figure{f8a, f8b, f9a, f9b, f12}, nil
 }
 
 // during puts the load on and measures something else while it lasts.
-func (h *harness) during(p plan, on *process, measure func(stop <-chan struct{}) error) (run, error) {
+func (h *harness) during(p plan, measure func(stop <-chan struct{}) error, on ...*process) (run, error) {
 	stop, measured := make(chan struct{}), make(chan error, 1)
 	go func() { measured <- measure(stop) }()
-	r, err := h.put(p, on)
+	r, err := h.put(p, on...)
 	close(stop)
 	return r, errors.Join(err, <-measured)
 }

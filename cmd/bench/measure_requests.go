@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -72,7 +71,7 @@ func (h *harness) measureAdds() ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		bulk, err := h.addAndCount(g, owners, 8, 100)
+		bulk, err := h.addAndCount(g, owners, 8, bulkSize)
 		if err != nil {
 			return nil, err
 		}
@@ -80,28 +79,25 @@ func (h *harness) measureAdds() ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		f1.Rounds = append(f1.Rounds, add.cpuEach()/post.cpuEach())
-		f2.Rounds = append(f2.Rounds, add.perSecond()/raw64)
-		f3.Rounds = append(f3.Rounds, one.perSecond()/raw1)
-		f4a.Rounds = append(f4a.Rounds, bulk.cpuEach()/(300*signed))
-		f4b.Rounds = append(f4b.Rounds, bulk.cpuEach()/add.cpuEach())
-		f1.Context = fmt.Sprintf("%.0f against %.0f µs; %.0f adds/s, p50 %s, p99 %s", 1e6*add.cpuEach(), 1e6*post.cpuEach(), add.perSecond(),
-			millis(add.percentile(.5)), millis(add.percentile(.99)))
-		f2.Context = fmt.Sprintf("%.0f against %.0f per second", add.perSecond(), raw64)
-		f3.Context = fmt.Sprintf("%.0f against %.0f per second; p50 %s, p99 %s", one.perSecond(), raw1, millis(one.percentile(.5)), millis(one.percentile(.99)))
-		f4a.Context = fmt.Sprintf("%.0f against %.0f µs; %.0f participants/s", 1e6*bulk.cpuEach(), 3e8*signed, 100*bulk.perSecond())
+		f1.add(add.cpuEach()/post.cpuEach(), of("add", 1e6*add.cpuEach(), "µs"), of("bare", 1e6*post.cpuEach(), "µs"),
+			of("p50", millis(add.percentile(.5)), "ms"), of("p99", millis(add.percentile(.99)), "ms"))
+		f2.add(add.perSecond()/raw64, of("adds", add.perSecond(), "/s"), of("transactions", raw64, "/s"))
+		f3.add(one.perSecond()/raw1, of("adds", one.perSecond(), "/s"), of("transactions", raw1, "/s"),
+			of("p50", millis(one.percentile(.5)), "ms"), of("p99", millis(one.percentile(.99)), "ms"))
+		f4a.add(bulk.cpuEach()/(300*signed), of("bulk", 1e6*bulk.cpuEach(), "µs"), of("signatures", 3e8*signed, "µs"),
+			of("participants", 100*bulk.perSecond(), "/s"))
+		f4b.add(bulk.cpuEach() / add.cpuEach())
 	}
 	return []figure{f1, f2, f3, f4a, f4b}, nil
 }
 
-func millis(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d.Microseconds())/1000) }
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // addAndCount seats for a while and counts afterwards.
 func (h *harness) addAndCount(g *gateway, owners []owner, connections, atOnce int) (run, error) {
 	p := h.adding(g, owners, connections)
 	if atOnce > 1 {
-		p.Request.Seats = h.seating(owners, atOnce)
-		p.Want = want{Status: http.StatusOK, Least: 1500 * atOnce, Most: 3000 * atOnce, Begins: `{"results":[{"participant_id":"p_`}
+		p = h.bulks(g, owners, connections)
 	}
 	r, err := h.put(p, g.process)
 	if err != nil {
@@ -188,10 +184,8 @@ func (h *harness) measureReads() ([]figure, error) {
 			}
 		}
 		list, bareList, get, bareGet := each[0].cpuEach(), each[1].cpuEach(), each[2].cpuEach(), each[3].cpuEach()
-		f5.Rounds = append(f5.Rounds, list/bareList)
-		f6.Rounds = append(f6.Rounds, 1e6*(get-bareGet))
-		f5.Context = fmt.Sprintf("%.1f against %.1f µs; %.0f lists/s", 1e6*list, 1e6*bareList, each[0].perSecond())
-		f6.Context = fmt.Sprintf("%.1f against %.1f µs; %.0f gets/s", 1e6*get, 1e6*bareGet, each[2].perSecond())
+		f5.add(list/bareList, of("list", 1e6*list, "µs"), of("bare", 1e6*bareList, "µs"), of("lists", each[0].perSecond(), "/s"))
+		f6.add(1e6*(get-bareGet), of("get", 1e6*get, "µs"), of("bare", 1e6*bareGet, "µs"), of("gets", each[2].perSecond(), "/s"))
 	}
 	return []figure{f5, f6}, nil
 }

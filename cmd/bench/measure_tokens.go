@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/ed25519"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -94,10 +93,11 @@ func (h *harness) measureTokens() ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		sign.Rounds, verify.Rounds = append(sign.Rounds, r.Sign), append(verify.Rounds, r.Verify)
-		allocations.Rounds = append(allocations.Rounds, r.Allocations)
-		sign.Context = fmt.Sprintf("a raw signature takes %.1f µs", float64(r.Raw[0].Nanoseconds())/1000)
-		verify.Context = fmt.Sprintf("a raw verification takes %.1f µs", float64(r.Raw[1].Nanoseconds())/1000)
+		sign.add(r.Sign, of("raw", micros(r.Raw[0]), "µs"))
+		verify.add(r.Verify, of("raw", micros(r.Raw[1]), "µs"))
+		allocations.add(r.Allocations)
 	}
 	return []figure{sign, verify, allocations}, nil
 }
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }

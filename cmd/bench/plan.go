@@ -17,6 +17,7 @@ import (
 // plan is a load to put on a server over HTTP/1.1.
 type plan struct {
 	Address     string
+	Beside      []string // more addresses: the connections take turns
 	Connections int
 	For         time.Duration // how long requests are begun
 	Each        int           // how many requests each connection makes, instead of for a time; 0 for as many as go
@@ -25,13 +26,18 @@ type plan struct {
 	Want        want
 }
 
-// request says what to send. The same bytes each time, unless it seats: then each goes on where the one before left off.
+// request says what to send. The same bytes each time, unless it seats or changes: then each goes on where the one before
+// left off.
 type request struct {
 	Method, Path string
 	Header       map[string]string
 	Body         string
 	Seats        *seats
+	Changes      *changes
 }
+
+// changes are of a setting, to another value each time. The connections are divided among the tenants.
+type changes struct{ Owners []owner }
 
 // seats fills rooms. The connections are divided among tenants, and those of a tenant fill one room together, then the
 // next, as when lessons begin.
@@ -72,24 +78,29 @@ func percentile(sorted []time.Duration, share float64) time.Duration {
 	return sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]
 }
 
-// run is an outcome with the CPU that it has cost a process.
+// run is an outcome with the CPU that it has cost the processes that were measured.
 type run struct {
 	outcome
-	CPU time.Duration
+	CPU  time.Duration   // of all of them
+	Each []time.Duration // of each
 }
 
 // cpuEach is the CPU of one answer, in seconds.
 func (r run) cpuEach() float64 { return r.CPU.Seconds() / float64(r.Answers) }
 
-// put puts the load on the process and measures it.
-func (h *harness) put(p plan, on *process) (run, error) {
+// put puts the load on the first of the processes, and measures what it costs them all.
+func (h *harness) put(p plan, on ...*process) (run, error) {
 	if _, err := ask[string](h.load, p); err != nil { // it has connected
 		return run{}, err
 	}
-	profiled := h.profile(p, on)
-	before := on.cpu()
+	profiled := h.profile(p, on[0])
+	before := cpus(on)
 	done, err := ask[outcome](h.load, nil)
-	r := run{outcome: done, CPU: on.cpu() - before}
+	r := run{outcome: done, Each: cpus(on)}
+	for i := range r.Each {
+		r.Each[i] -= before[i]
+		r.CPU += r.Each[i]
+	}
 	if err == nil {
 		err = profiled()
 	}
@@ -102,6 +113,13 @@ func (h *harness) put(p plan, on *process) (run, error) {
 		return r, errors.New("nothing was measured")
 	}
 	return r, nil
+}
+
+func cpus(of []*process) (used []time.Duration) {
+	for _, p := range of {
+		used = append(used, p.cpu())
+	}
+	return used
 }
 
 // profile takes profiles of a gateway, of CPU and of what is allocated, for as long as the plan goes on. What it returns waits for it.
@@ -121,23 +139,29 @@ func (h *harness) profile(p plan, on *process) (wait func() error) {
 }
 
 func fetch(ctx context.Context, url, path string) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	body, err := get(ctx, url)
 	if err != nil {
 		return err
 	}
+	return os.WriteFile(path, body, 0o600)
+}
+
+// get reads what must be there.
+func get(ctx context.Context, url string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", url, resp.Status)
 	}
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, body, 0o600)
+	return body, err
 }
 
 func median(all []float64) float64 {
