@@ -72,9 +72,12 @@ func (h *harness) again(e *etcd) (err error) {
 }
 
 // healthy waits until the member has a leader and answers.
-func (h *harness) healthy(e *etcd) error {
+func (h *harness) healthy(e *etcd) error { return h.answers(e.url+"/health", e.log) }
+
+// answers waits until a process that has started answers; what it logs says why if it does not.
+func (h *harness) answers(url, log string) error {
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
-		if _, err := get(h.ctx, e.url+"/health"); err == nil {
+		if _, err := get(h.ctx, url); err == nil {
 			return nil
 		}
 		select {
@@ -83,8 +86,8 @@ func (h *harness) healthy(e *etcd) error {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	log, _ := os.ReadFile(e.log)
-	return fmt.Errorf("%s did not start\n%s", e.name, tail(log, 2000))
+	last, _ := os.ReadFile(log)
+	return fmt.Errorf("%s does not answer\n%s", url, tail(last, 2000))
 }
 
 func stopAll(cluster []*etcd) {

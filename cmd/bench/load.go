@@ -125,7 +125,7 @@ func (c *client) run(began, end time.Time) {
 		}
 		c.latencies = append(c.latencies, time.Since(now))
 		c.sent++
-		if c.plan.Request.Seats != nil || c.plan.Request.Changes != nil {
+		if r := c.plan.Request; r.Seats != nil || r.Changes != nil || r.Turns != nil && c.sent < c.plan.Each {
 			ready = c.render(ready[:0])
 		}
 	}
@@ -181,7 +181,7 @@ func readHead(r *bufio.Reader) (status, size int, err error) {
 // render appends the connection's next request.
 func (c *client) render(b []byte) []byte {
 	r := c.plan.Request
-	path, body, key := r.Path, r.Body, ""
+	path, body, key, token := r.Path, r.Body, "", ""
 	if s := r.Seats; s != nil {
 		path, body = s.next(c.n, c.sent)
 		key = s.Keys[c.n%len(s.Keys)]
@@ -190,12 +190,19 @@ func (c *client) render(b []byte) []byte {
 		owner := r.Changes.Owners[c.n%len(r.Changes.Owners)]
 		path, body, key = "/api/v1/tenants/"+owner.ID+"/config", fmt.Sprintf(`{"burst":%d}`, 50_000+(c.n+c.sent)%1000), owner.Key
 	}
+	if r.Turns != nil {
+		turn := r.Turns[c.n*c.plan.Each+c.sent]
+		path, body, token = turn.Path, turn.Body, turn.Token
+	}
 	b = fmt.Appendf(b, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, path, c.plan.Address)
 	for name, value := range r.Header {
 		b = fmt.Appendf(b, "%s: %s\r\n", name, value)
 	}
 	if key != "" {
 		b = fmt.Appendf(b, "X-API-Key: %s\r\n", key)
+	}
+	if token != "" {
+		b = fmt.Appendf(b, "Authorization: Bearer %s\r\n", token)
 	}
 	if body != "" {
 		b = fmt.Appendf(b, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))

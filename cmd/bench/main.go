@@ -42,6 +42,11 @@ type measurement struct {
 	run  func(*harness) ([]figure, error)
 }
 
+// among says whether it is asked for, by its name or how that begins; without any, all are.
+func (m measurement) among(only []string) bool {
+	return len(only) == 0 || slices.ContainsFunc(only, func(begins string) bool { return strings.HasPrefix(m.name, begins) })
+}
+
 var measurements = []measurement{
 	{"adds", "G1 to G4: what seating costs", (*harness).measureAdds},
 	{"reads", "G5 and G6: listing, and reading one participant", (*harness).measureReads},
@@ -49,7 +54,8 @@ var measurements = []measurement{
 	{"replicas", "G8, G9 and G12: what a second replica sees", (*harness).measureReplicas},
 	{"index", "G10 and G11: memory and the first load", (*harness).measureIndex},
 	{"livekit", "G13: against livekit-server, where --livekit-server names one", (*harness).measureLiveKit},
-	{"growth", "G14 and G15: costs at growing numbers of participants and tenants", (*harness).measureGrowth},
+	{"growth-participants", "G14: costs at up to 1 000 000 participants", (*harness).measureParticipants},
+	{"growth-tenants", "G15: costs at up to 50 000 tenants", (*harness).measureTenants},
 	{"cluster", "three replicas on an etcd of three, for context", (*harness).measureCluster},
 }
 
@@ -84,7 +90,7 @@ func parse(args []string) (o options, err error) {
 	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	flags.BoolVar(&o.Quick, "quick", false, "fewer, shorter rounds and smaller sizes: under two minutes, and wider spreads")
 	flags.BoolVar(&o.Strict, "strict", false, "fail when a goal is not met")
-	flags.StringSliceVar(&o.Only, "only", nil, "measure these only")
+	flags.StringSliceVar(&o.Only, "only", nil, "measure these only, by their names or how these begin")
 	flags.IntVar(&o.Rounds, "rounds", 5, "how often each side is measured (3 with --quick)")
 	flags.DurationVar(&o.Each, "each", 3*time.Second, "how long each time (700ms with --quick)")
 	flags.StringVar(&o.Out, "out", "", "directory for bench.json, bench.md (the tables), bench.svg and bench.png (the picture)")
@@ -95,7 +101,7 @@ func parse(args []string) (o options, err error) {
 	flags.Usage = func() {
 		var what strings.Builder
 		for _, m := range measurements {
-			_, _ = fmt.Fprintf(&what, "    %-10s %s\n", m.name, m.what)
+			_, _ = fmt.Fprintf(&what, "    %-20s %s\n", m.name, m.what)
 		}
 		fmt.Printf(usage, what.String(), flags.FlagUsages())
 	}
@@ -106,7 +112,7 @@ func parse(args []string) (o options, err error) {
 		return o, fmt.Errorf("%q is not a flag; see --help", flags.Arg(0))
 	}
 	for _, name := range o.Only {
-		if !slices.ContainsFunc(measurements, func(m measurement) bool { return m.name == name }) {
+		if !slices.ContainsFunc(measurements, func(m measurement) bool { return m.among([]string{name}) }) {
 			return o, fmt.Errorf("--only: there is no measurement %q; see --help", name)
 		}
 	}
@@ -133,7 +139,14 @@ func bench() error {
 	if h.dir, err = os.MkdirTemp(o.Dir, "usher-bench-"); err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(h.dir) }() // a temporary one
+	failed := false
+	defer func() {
+		if failed {
+			h.say("the logs of what has failed are in %s", h.dir)
+			return
+		}
+		_ = os.RemoveAll(h.dir) // a temporary one
+	}()
 	if h.usher, err = h.build("usher/cmd/usher"); err != nil {
 		return err
 	}
@@ -142,7 +155,7 @@ func bench() error {
 	}
 	defer func() { h.load.stop() }()
 	r, err := h.measure(o.Only)
-	if err != nil {
+	if failed = len(r.Failures) > 0; err != nil {
 		return err
 	}
 	if err := errors.Join(r.table(os.Stdout), r.write(o.Out, o.JSON)); err != nil {
@@ -165,7 +178,7 @@ func (h *harness) measure(only []string) (r report, err error) {
 	}
 	var left []string
 	for _, m := range measurements {
-		if len(only) > 0 && !slices.Contains(only, m.name) {
+		if !m.among(only) {
 			left = append(left, m.name)
 			continue
 		}

@@ -32,34 +32,43 @@ const (
 	totalGrowth = 1.2
 )
 
-// measureGrowth is G14, with the number of participants, and G15, with the number of tenants.
-func (h *harness) measureGrowth() (figures []figure, err error) {
-	participants, tenants := []int{1000, 100_000, 1_000_000}, []int{10, 1000, 50_000}
+// measureParticipants is G14.
+func (h *harness) measureParticipants() ([]figure, error) {
+	sizes := []int{1000, 100_000, 1_000_000}
 	if h.quick {
-		participants, tenants = []int{1000, 10_000, 50_000}, []int{10, 500, 3000}
+		sizes = []int{1000, 10_000, 50_000}
 	}
-	byParticipants := &growing{h: h, name: "participants"}
-	if err := byParticipants.through("G14", participants, byParticipants.seatUpTo); err != nil {
+	g := &growing{h: h, name: "participants"}
+	return g.measure("G14", sizes, g.seatUpTo)
+}
+
+// measureTenants is G15.
+func (h *harness) measureTenants() ([]figure, error) {
+	sizes := []int{10, 1000, 50_000}
+	if h.quick {
+		sizes = []int{10, 500, 3000}
+	}
+	g := &growing{h: h, name: "tenants"}
+	return g.measure("G15", sizes, g.tenantsUpTo)
+}
+
+func (g *growing) measure(id string, sizes []int, upTo func(n int) error) (figures []figure, err error) {
+	if err := g.through(id, sizes, upTo); err != nil {
 		return nil, err
 	}
-	byTenants := &growing{h: h, name: "tenants"}
-	if err := byTenants.through("G15", tenants, byTenants.tenantsUpTo); err != nil {
-		return nil, err
-	}
-	for _, g := range []*growing{byParticipants, byTenants} {
-		for _, l := range g.lines() {
-			if len(l.Points) > 0 {
-				h.lines = append(h.lines, *l)
-			}
-			if l.Bound == 0 {
-				continue
-			}
-			f, err := l.growth()
-			if err != nil {
-				return figures, err
-			}
-			figures = append(figures, f)
+	for _, l := range g.lines() {
+		if len(l.Points) == 0 {
+			continue
 		}
+		g.h.lines = append(g.h.lines, *l)
+		if l.Bound == 0 {
+			continue
+		}
+		f, err := l.growth()
+		if err != nil {
+			return figures, err
+		}
+		figures = append(figures, f)
 	}
 	return figures, nil
 }

@@ -26,15 +26,19 @@ type plan struct {
 	Want        want
 }
 
-// request says what to send. The same bytes each time, unless it seats or changes: then each goes on where the one before
-// left off.
+// request says what to send. The same bytes each time, unless it seats, changes, or has turns: then each goes on where the
+// one before left off.
 type request struct {
 	Method, Path string
 	Header       map[string]string
 	Body         string
 	Seats        *seats
 	Changes      *changes
+	Turns        []turn // each is sent once; Each of the plan says how many of them are a connection's
 }
+
+// turn is one request among several.
+type turn struct{ Path, Token, Body string }
 
 // changes are of a setting, to another value each time. The connections are divided among the tenants.
 type changes struct{ Owners []owner }
