@@ -114,13 +114,17 @@ func (g *growing) through(id string, sizes []int, upTo func(n int) error) (err e
 	if err := g.listed(); err != nil {
 		return err
 	}
+	rounds := g.h.rounds
+	if g.h.quick {
+		rounds = min(rounds, 2)
+	}
 	for _, n := range sizes {
 		g.h.say("growth: up to %s %s", thousands(n), g.name)
 		if err := upTo(n); err != nil {
 			return fmt.Errorf("up to %d %s: %w", n, g.name, err)
 		}
-		for round := range g.h.rounds {
-			g.h.say("growth at %s %s, round %d of %d", thousands(n), g.name, round+1, g.h.rounds)
+		for round := range rounds {
+			g.h.say("growth at %s %s, round %d of %d", thousands(n), g.name, round+1, rounds)
 			if err := g.round(n); err != nil {
 				return fmt.Errorf("at %d %s: %w", n, g.name, err)
 			}

@@ -125,7 +125,7 @@ func (h *harness) fill(g *gateway, owners []owner, n, connections int) error {
 func (h *harness) measureIndex() ([]figure, error) {
 	large := 1_000_000
 	if h.quick {
-		large = 100_000
+		large = 50_000
 	}
 	bytes, ratio, load, growth := figure{goal: g10a}, figure{goal: g10b}, figure{goal: g11a}, figure{goal: g11b}
 	var found [2][]indexed // by size
