@@ -282,7 +282,7 @@ func (g *growing) calls(n int) error {
 		return err
 	}
 	adding := g.h.adding(g.gateway, g.owners, 64)
-	adding.Each = 8
+	adding.Each = 16
 	added, err := g.cost(adding)
 	if err != nil {
 		return err
