@@ -35,7 +35,7 @@ const (
 	headHeight    = 46
 	footHeight    = 24
 	margin        = 14
-	dotsPerInch   = 150
+	dotsPerInch   = 120
 	rightmost     = 2.0 // times the bound; what is beyond is drawn there, and its number says it
 	goalPanelHead = 50  // the axis below, and space
 )
