@@ -25,7 +25,9 @@ var (
 	dashed = draw.LineStyle{Color: ink, Width: 1.2, Dashes: []vg.Length{4, 3}}
 
 	// Told apart by people who see colours differently too: Okabe and Ito's.
-	hues = []color.RGBA{{0x00, 0x72, 0xb2, 0xff}, {0xd5, 0x5e, 0x00, 0xff}, {0x00, 0x9e, 0x73, 0xff}, {0xcc, 0x79, 0xa7, 0xff}, {0xe6, 0x9f, 0x00, 0xff}}
+	hues = []color.RGBA{
+		{0x00, 0x72, 0xb2, 0xff}, {0xd5, 0x5e, 0x00, 0xff}, {0x00, 0x9e, 0x73, 0xff}, {0xcc, 0x79, 0xa7, 0xff}, {0xe6, 0x9f, 0x00, 0xff}, {0x56, 0xb4, 0xe9, 0xff},
+	}
 )
 
 const (
@@ -237,7 +239,7 @@ func growthPanels(by string, lines []line) ([]*plot.Plot, error) {
 	right.Y.Scale, right.Y.Min = plot.LogScale{}, .5
 	sizes := totals[0].Points
 	work := float64(sizes[len(sizes)-1].N) / float64(sizes[0].N)
-	right.Y.Max = 12 * max(work, top)
+	right.Y.Max = 30 * max(work, top) // the legend is above here too
 	right.Y.Tick.Marker = tens(right.Y.Max)
 	first, last := float64(sizes[0].N), float64(sizes[len(sizes)-1].N)
 	for _, panel := range []struct {
