@@ -57,7 +57,12 @@ func (pathIndex) FromObject(row any) (bool, []byte, error) {
 	return true, bytesOf(row.(interface{ rowPath() string }).rowPath()), nil
 }
 
-func (pathIndex) FromArgs(args ...any) ([]byte, error) { return bytesOf(args[0].(string)), nil }
+func (pathIndex) FromArgs(args ...any) ([]byte, error) {
+	if asked, ok := args[0].(*lookUp); ok {
+		return bytesOf(asked.path), nil
+	}
+	return bytesOf(args[0].(string)), nil
+}
 
 func (pathIndex) PrefixFromArgs(args ...any) ([]byte, error) { return bytesOf(args[0].(string)), nil }
 
@@ -99,10 +104,23 @@ func (ix *index) applied() int64 { return ix.current.Load().revision }
 func (s *Snapshot) Revision() int64 { return s.revision }
 
 func (s *Snapshot) get(table, path string) (any, bool) {
+	asked := lookUps.Get().(*lookUp)
+	asked.path, asked.args[0] = path, asked
 	// First fails only for a table or index that the schema does not have, and the schema is made from the same tables.
-	row, err := s.txn.First(table, pathIndexName, path)
+	row, err := s.txn.First(table, pathIndexName, asked.args[:]...)
+	asked.path = ""
+	lookUps.Put(asked)
 	return row, err == nil && row != nil
 }
+
+// lookUp is what memdb is asked for, kept for the next look-up: a request makes half a dozen, and each would allocate the
+// list of arguments and the argument.
+type lookUp struct {
+	path string
+	args [1]any // the look-up itself
+}
+
+var lookUps = sync.Pool{New: func() any { return new(lookUp) }}
 
 func (s *Snapshot) scan(table, prefix, after string) iter.Seq2[string, any] {
 	return func(yield func(string, any) bool) {

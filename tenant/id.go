@@ -3,10 +3,7 @@ package tenant
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"strings"
 	"time"
-
-	"go.jetify.com/typeid"
 )
 
 // ID names a tenant: a TypeID, "tenant_" and 26 characters.
@@ -55,26 +52,4 @@ func UUIDv7(unixMilli int64, a uint16, b uint64) UUID {
 func (u UUID) Fields() (unixMilli int64, a uint16, b uint64) {
 	high := binary.BigEndian.Uint64(u[:8])
 	return int64(high >> 16), uint16(high & 0x0fff), binary.BigEndian.Uint64(u[8:]) & (1<<62 - 1)
-}
-
-// FormatTypeID writes the UUID as a TypeID of the prefix.
-func FormatTypeID(prefix string, u UUID) string {
-	id, err := typeid.FromUUIDBytesWithPrefix(prefix, u[:])
-	if err != nil { // only for a prefix that is not one, and prefixes are constants
-		panic("tenant: " + err.Error())
-	}
-	return id.String()
-}
-
-// ParseTypeID reads a TypeID of the prefix in its one canonical form, and says whether s is one.
-func ParseTypeID(prefix, s string) (UUID, bool) {
-	suffix, ok := strings.CutPrefix(s, prefix+"_")
-	if !ok {
-		return UUID{}, false
-	}
-	id, err := typeid.From(prefix, suffix)
-	if err != nil || id.String() != s {
-		return UUID{}, false
-	}
-	return UUID(id.UUIDBytes()), true
 }
