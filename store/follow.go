@@ -258,10 +258,20 @@ func (s *Store) hear(response clientv3.WatchResponse) error {
 			changes = append(changes, c)
 		}
 	}
-	if err := s.index.apply(changes, response.Header.Revision); err != nil {
+	if err := s.index.apply(changes, reached(response)); err != nil {
 		return errRelist{applyFailed, err.Error()}
 	}
 	return nil
+}
+
+// reached is the revision up to which a stream that brought the response has told everything. That is the header's only
+// when there are no events: to a watch that was away, etcd brings what it has missed in batches of a thousand revisions,
+// and the header of each bears the newest revision of all.
+func reached(response clientv3.WatchResponse) int64 {
+	if last := len(response.Events) - 1; last >= 0 {
+		return response.Events[last].Kv.ModRevision
+	}
+	return response.Header.Revision
 }
 
 // decode turns a key and value into a change. A key of no table is not ours to judge (a newer replica may have written
