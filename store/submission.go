@@ -24,6 +24,7 @@ type submission struct {
 	mu      sync.Mutex
 	verdict verdict // guarded by mu
 	sent    bool    // guarded by mu: the log may have it
+	gone    bool    // guarded by mu: the caller was told that it was not sent, and so it must not be
 }
 
 // verdict is what is known of a submission so far.
@@ -54,16 +55,22 @@ func (sub *submission) abandon() verdict {
 	if sub.sent {
 		err.Code, err.Detail = usher.CodeOutcomeUnknown, "The write was sent and its outcome is not known. Read before you repeat it."
 	}
+	sub.gone = !sub.sent
 	return verdict{final: true, failure: err}
 }
 
-// decided shows the caller a decision whose commit is about to be sent.
-func (sub *submission) decided(decision any, refusal error) {
+// decided shows the caller a decision whose commit is about to be sent. It says whether there is still one to be sent: a
+// caller who has given up was told that nothing was.
+func (sub *submission) decided(decision any, refusal error) (wanted bool) {
 	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if sub.gone {
+		return false
+	}
 	sub.verdict = verdict{attempt: sub.verdict.attempt + 1, decision: decision, refusal: refusal}
 	sub.sent = true
-	sub.mu.Unlock()
 	sub.ring()
+	return true
 }
 
 // settle makes the verdict final; failure is nil when the decision holds.

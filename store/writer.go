@@ -257,7 +257,10 @@ func (w *writer) decideGroup(snapshot *Snapshot, members []*submission, budget i
 			}
 			refusal = errTooManyOps(operations, budget)
 		}
-		sub.decided(decision, refusal)
+		if !sub.decided(decision, refusal) {
+			g.tx.rollback(mark)
+			continue
+		}
 		g.members = append(g.members, sub)
 	}
 	return g, nil
