@@ -157,7 +157,7 @@ func (s *Store) commitOnce(ctx context.Context, groups []*group) (held []bool, r
 	case len(parts) == 1: // flat, which leaves all of max-txn-ops to the one group
 		resp, err := s.log.requests.Txn(ctx).If(parts[0].compares...).Then(parts[0].writes...).Commit()
 		if err != nil {
-			return nil, 0, commitError(err)
+			return nil, 0, s.commitError(ctx, groups, parts, err)
 		}
 		held = []bool{resp.Succeeded}
 		return held, resp.Header.Revision, s.showOwn(groups, held, resp.Header)
@@ -168,7 +168,7 @@ func (s *Store) commitOnce(ctx context.Context, groups []*group) (held []bool, r
 	}
 	resp, err := s.log.requests.Txn(ctx).Then(nested...).Commit()
 	if err != nil {
-		return nil, 0, commitError(err)
+		return nil, 0, s.commitError(ctx, groups, parts, err)
 	}
 	held = make([]bool, len(parts))
 	for i, r := range resp.Responses {
@@ -222,36 +222,6 @@ func (s *Store) confirm(ctx context.Context, parts []compiled) (held []bool, rev
 		held[i] = resp.Succeeded
 	}
 	return held, resp.Header.Revision, nil
-}
-
-// retryAfter is what a caller is told to wait when the log cannot be written: about the length of an election.
-const retryAfter = 2 * time.Second
-
-// commitError tells what is known of a transaction that brought an error: refused for sure, or of unknown fate.
-func commitError(err error) *usher.Error {
-	if refusedForSure(err) {
-		return &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Err: fmt.Errorf("commit: %w", err),
-			Detail: "The write was not done: the log cannot be written now. Try again."}
-	}
-	return &usher.Error{Code: usher.CodeOutcomeUnknown, RetryAfter: retryAfter, Err: fmt.Errorf("commit: %w", err),
-		Detail: "The write was sent and its outcome is not known. Read before you repeat it."}
-}
-
-// refusedForSure holds for errors that etcd gives before it proposes a transaction, or instead of applying it. Every
-// other error, a timeout above all, leaves the outcome open.
-func refusedForSure(err error) bool {
-	for _, refused := range []error{
-		rpctypes.ErrNoLeader, rpctypes.ErrNotCapable, rpctypes.ErrTooManyRequests, rpctypes.ErrNoSpace,
-		rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps, rpctypes.ErrDuplicateKey, rpctypes.ErrPermissionDenied,
-		rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision, rpctypes.ErrUserEmpty, rpctypes.ErrCorrupt, rpctypes.ErrLeaseNotFound,
-	} {
-		if errors.Is(err, refused) {
-			return true
-		}
-	}
-	// A connection that could not be made carried nothing.
-	s, ok := status.FromError(err)
-	return ok && s.Code() == codes.Unavailable && strings.Contains(s.Message(), "Error while dialing")
 }
 
 // list reads every record below the prefix at one revision. It streams where the server can (etcd ≥ 3.7); otherwise it
