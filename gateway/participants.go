@@ -62,7 +62,10 @@ func (g *Gateway) listParticipants(c *call, ref rooms.Ref) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	listed, err := g.Participants.List(c.Context(), c.caller.tenant.ID, ref, participants.Query{
+	if err := g.waitRevision(c, page.pin); err != nil {
+		return answer{}, err
+	}
+	listed, err := g.Participants.List(c.caller.tenant.ID, ref, participants.Query{
 		Active: active, After: participants.ID(page.after), Pin: page.pin, Limit: page.size,
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -365,5 +366,18 @@ func TestAnotherTenantsThingsDoNotExist(t *testing.T) {
 	}
 	if otherTenant == h.tenant {
 		t.Fatal("the same tenant twice")
+	}
+}
+
+// TestAPageOfARevisionThatNeverCameIsRefusedInTime: the log may have been restored to an older state since the list began.
+func TestAPageOfARevisionThatNeverCameIsRefusedInTime(t *testing.T) {
+	t.Parallel()
+	h := open(t, "")
+	seat := h.add("r", object{"display_name": "A"})["participant_id"].(string)
+	token := base64.RawURLEncoding.EncodeToString([]byte("1000000000." + seat))
+	began := time.Now()
+	h.refused(h.key, 503, "unavailable", "GET", "/api/v1/rooms/r/participants?page_size=1&page_token="+token, nil)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %s", took)
 	}
 }

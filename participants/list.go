@@ -2,7 +2,6 @@ package participants
 
 import (
 	"bytes"
-	"context"
 
 	"usher"
 	"usher/rooms"
@@ -30,11 +29,8 @@ type Page struct {
 //
 // No old state is kept for it. Ids grow with the commits of a room and a participant changes only once, by leaving; so
 // what was true at the pin follows from the newest state: who was created later was not there, and who left later was
-// still active.
-func (s *Service) List(ctx context.Context, t tenant.ID, ref rooms.Ref, q Query) (Page, error) {
-	if err := s.log.WaitRevision(ctx, q.Pin); err != nil {
-		return Page{}, err
-	}
+// still active. The index must have reached the pin.
+func (s *Service) List(t tenant.ID, ref rooms.Ref, q Query) (Page, error) {
 	snapshot := s.log.Snapshot()
 	if q.Pin == 0 {
 		q.Pin = snapshot.Revision()
