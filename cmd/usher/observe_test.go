@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"image/png"
 	"io"
@@ -300,5 +302,30 @@ func TestTracesReachACollector(t *testing.T) {
 	transaction, rpc := received.named("etcd.Txn"), received.named("etcdserverpb.KV/Txn")
 	if len(transaction) != 1 || len(rpc) != 1 || string(rpc[0].GetParentSpanId()) != string(transaction[0].GetSpanId()) {
 		t.Errorf("the call of etcd is not the transaction's child: %v %v", transaction, rpc)
+	}
+}
+
+// TestTheIndexIsShown in sum, and record by record.
+func TestTheIndexIsShown(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir(), true)
+	if status, _, err := p.do("POST", "/api/v1/rooms/r/participants", `{"display_name":"A"}`); err != nil || status != 201 {
+		t.Fatal(status, err)
+	}
+	status, _, summary := p.ask("GET", "/debug/index", "")
+	if status != 200 || !strings.Contains(summary, `"participants":{"records":1,`) || strings.Contains(summary, "rejected") {
+		t.Errorf("the summary is %d %s", status, summary)
+	}
+	status, header, lines := p.ask("GET", "/debug/index/participants", "")
+	var path, digest string
+	var created, modified int64
+	if n, err := fmt.Sscan(lines, &path, &created, &modified, &digest); status != 200 || n != 4 || err != nil || created != modified || len(digest) != 64 {
+		t.Errorf("the list is %d %q", status, lines)
+	}
+	if sum := sha256.Sum256([]byte(lines)); header.Get("Usher-Revision") == "" || !strings.Contains(summary, hex.EncodeToString(sum[:])) {
+		t.Errorf("the digest of the list is not in %s", summary)
+	}
+	if status, _, _ := p.ask("GET", "/debug/index/nothing", ""); status != 404 {
+		t.Errorf("an unknown table is answered %d", status)
 	}
 }

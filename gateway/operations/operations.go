@@ -5,6 +5,8 @@
 //	/readyz     200 when it can be sent traffic, and its state as JSON
 //	/metrics    for Prometheus, with exemplars where OpenMetrics is asked for
 //	/log-level  GET tells from which level on lines are logged, PUT changes it
+//	/debug/index          what the index consists of: records and a digest for each table, to compare replicas by
+//	/debug/index/{table}  a table's records: path, revisions, and a digest of the value
 //	/debug/pprof/{name}  a profile for go tool pprof: profile (of CPU), heap, allocs, goroutine, mutex, block, trace
 //
 // It serves nothing of the API and knows no tenant's secrets.
@@ -70,6 +72,8 @@ func New(o Options) *Operations {
 	ops.routes.HandleFunc("GET /readyz", ops.ready)
 	ops.routes.HandleFunc("GET /log-level", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, ops.level()) })
 	ops.routes.HandleFunc("PUT /log-level", ops.changeLevel)
+	ops.routes.HandleFunc("GET /debug/index", ops.index)
+	ops.routes.HandleFunc("GET /debug/index/{table}", ops.indexTable)
 	ops.routes.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	ops.routes.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	for _, name := range []string{"heap", "allocs", "goroutine", "mutex", "block"} { // not cmdline: it may hold a key
