@@ -138,7 +138,7 @@ func (s roomState) admit(school *school, seat wanted) (code, existing string, ne
 }
 
 // operation is the call as a part of its room's history; none when it says nothing of it.
-func (w *workload) operation(c *call, log *witness) (porcupine.Operation, bool) {
+func (w *workload) operation(c *call, log *witness, told map[string]bool) (porcupine.Operation, bool) {
 	o := porcupine.Operation{Call: int64(c.began.Sub(w.epoch)), Return: int64(c.ended.Sub(w.epoch)), Metadata: c,
 		Input: roomCall{kind: c.kind, school: c.school, seats: c.seats, pid: c.pid, atomic: c.atomic()}}
 	a := roomAnswer{code: c.code, count: -1}
@@ -151,8 +151,8 @@ func (w *workload) operation(c *call, log *witness) (porcupine.Operation, bool) 
 	}
 	switch c.kind {
 	case addKind, bulkKind:
-		if c.header.Get("Idempotent-Replayed") != "" {
-			return o, false // it is a read of what is in the history already
+		if c.replayed() || (fate == unknown && told[c.seats[0].tag]) {
+			return o, false // it is a read of what is in the history already, or its repeat has done it
 		}
 		a.items = c.items()
 		if fate != refused && !c.resolve(&a, log) {
@@ -177,6 +177,8 @@ func (w *workload) operation(c *call, log *witness) (porcupine.Operation, bool) 
 	o.Output = a
 	return o, true
 }
+
+func (c *call) replayed() bool { return c.header.Get("Idempotent-Replayed") != "" }
 
 // resolve looks up in the log what became of seats of which no answer tells, and says whether anything did.
 func (c *call) resolve(a *roomAnswer, log *witness) (something bool) {
@@ -203,6 +205,12 @@ func (w *workload) checkHistories(log *witness, since time.Time) (broken []strin
 	var settings []porcupine.Operation
 	w.mu.Lock()
 	log.mu.Lock()
+	told := make(map[string]bool) // tags of which an answer tells that they were added by just that call
+	for _, c := range w.calls {
+		if len(c.seats) > 0 && c.fate() == done && !c.replayed() {
+			told[c.seats[0].tag] = true
+		}
+	}
 	for _, c := range w.calls {
 		if o, ok := w.settingsOperation(c, log); ok {
 			settings = append(settings, o)
@@ -210,7 +218,7 @@ func (w *workload) checkHistories(log *witness, since time.Time) (broken []strin
 		if c.room == nil || c.room.named {
 			continue
 		}
-		if o, ok := w.operation(c, log); ok {
+		if o, ok := w.operation(c, log, told); ok {
 			histories[c.room] = append(histories[c.room], o)
 			busy[c.room] = busy[c.room] || c.ended.After(since)
 		}

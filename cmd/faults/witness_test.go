@@ -166,7 +166,7 @@ func (w *witness) put(kv *mvccpb.KeyValue) {
 		}
 	}
 	switch table {
-	case "tenants":
+	case "tenant-versions": // the tenant itself shows only the last of those that one transaction made
 		var t struct {
 			Config struct {
 				Burst int `json:"burst"`
