@@ -58,13 +58,14 @@ func Dial(ctx context.Context, o DialOptions) (*Log, error) {
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 5 * time.Second, PermitWithoutStream: true,
 		Logger: zap.New(zapToSlog{logger: o.Logger, level: zap.ErrorLevel}),
 	}
-	traced := config
+	asking := config
+	asking.DialOptions = []grpc.DialOption{grpc.WithChainUnaryInterceptor(requireLeader)}
 	if o.Tracing != nil { // the watch is left out: it would be one span for ever
-		traced.DialOptions = []grpc.DialOption{grpc.WithStatsHandler(otelgrpc.NewClientHandler(
+		asking.DialOptions = append(asking.DialOptions, grpc.WithStatsHandler(otelgrpc.NewClientHandler(
 			otelgrpc.WithTracerProvider(o.Tracing), otelgrpc.WithPropagators(propagation.TraceContext{}),
-			otelgrpc.WithMeterProvider(noop.NewMeterProvider()), otelgrpc.WithFilter(withinTrace)))}
+			otelgrpc.WithMeterProvider(noop.NewMeterProvider()), otelgrpc.WithFilter(withinTrace))))
 	}
-	requests, err := clientv3.New(traced)
+	requests, err := clientv3.New(asking)
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd at %s: %w", strings.Join(o.Endpoints, ", "), err)
 	}
@@ -79,6 +80,15 @@ func Dial(ctx context.Context, o DialOptions) (*Log, error) {
 		return nil, errors.Join(fmt.Errorf("etcd at %s does not answer: %w", strings.Join(o.Endpoints, ", "), err), l.Close())
 	}
 	return l, nil
+}
+
+// requireLeader has a member that knows no leader say so at once. Otherwise one that is cut off from its peers keeps what
+// it is asked until the time is over, and the client goes on to ask it every third time.
+func requireLeader(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	if strings.HasPrefix(method, "/etcdserverpb.KV/") { // a member's status is of interest also then
+		ctx = clientv3.WithRequireLeader(ctx)
+	}
+	return invoke(ctx, method, request, reply, conn, options...)
 }
 
 // withinTrace lets only those calls be traced that are part of a request's: not the probes, not the leases.
@@ -131,12 +141,20 @@ func (s *Store) compile(g *group) (compiled, error) {
 func (s *Store) commit(ctx context.Context, groups []*group) (held []bool, revision int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.CommitTimeout)
 	defer cancel()
-	held, revision, err = s.commitOnce(ctx, groups)
-	if s.leases.lost(err) {
+	for granted := false; ; {
 		held, revision, err = s.commitOnce(ctx, groups)
+		switch {
+		case !granted && s.leases.lost(err):
+			granted = true // the next time
+		case errors.Is(err, rpctypes.ErrNoLeader) && pause(ctx, leaderPause) == nil: // the next time another member is asked
+		default:
+			return held, revision, err
+		}
 	}
-	return held, revision, err
 }
+
+// leaderPause is how often the members are asked while an election goes on.
+const leaderPause = 50 * time.Millisecond
 
 func (s *Store) commitOnce(ctx context.Context, groups []*group) (held []bool, revision int64, err error) {
 	if err := s.leasesFor(ctx, groups); err != nil {

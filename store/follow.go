@@ -96,7 +96,12 @@ func (s *Store) follow(ctx context.Context) error {
 func backoff(ctx context.Context, attempt *int) error {
 	limit := min(backoffMost, backoffLeast<<min(*attempt, 10))
 	*attempt++
-	timer := time.NewTimer(rand.N(limit) + time.Millisecond)
+	return pause(ctx, rand.N(limit)+time.Millisecond)
+}
+
+// pause waits for the time, or returns with the context.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -103,10 +103,14 @@ func loseQuorum(t *testing.T, b *bench) {
 	b.startMembers(t)
 }
 
+// keepalive is how long it takes a gateway to give up a connection on which nobody answers (store.Dial): every third
+// transaction is sent over it until then.
+const keepalive = 15 * time.Second
+
 func (b *bench) stopMember(t *testing.T, m *member) {
 	t.Helper()
 	m.stopFor(func() {
-		b.writes(t, 15*time.Second)
+		b.writes(t, keepalive+commitDeadline+slack)
 		b.work.traffic(200, 3*time.Second)
 	})
 }
