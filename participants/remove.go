@@ -78,7 +78,7 @@ func (s *Service) RemoveMany(ctx context.Context, t tenant.ID, ref rooms.Ref, ta
 
 func (s *Service) takeOut(ctx context.Context, t tenant.ID, ref rooms.Ref, targets []Target, reason LeaveReason, ban time.Duration) ([]TakenOut, error) {
 	return store.Commit(ctx, s.log, store.Change[[]TakenOut]{
-		Aggregates: func(snapshot *store.Snapshot) []store.Key { return roomKeys(snapshot, t, ref) },
+		Aggregates: func(snapshot *store.Snapshot) []store.Key { return rooms.Aggregates(snapshot, t, ref) },
 		Decide: func(tx *store.Tx) ([]TakenOut, error) {
 			room, err := rooms.Find(tx, t, ref)
 			if err != nil {
@@ -92,15 +92,6 @@ func (s *Service) takeOut(ctx context.Context, t tenant.ID, ref rooms.Ref, targe
 			return results, d.settle()
 		},
 	})
-}
-
-// roomKeys is the room as an aggregate; nothing where there is none, which the decision says.
-func roomKeys(snapshot *store.Snapshot, t tenant.ID, ref rooms.Ref) []store.Key {
-	room, err := rooms.Find(snapshot, t, ref)
-	if err != nil {
-		return nil
-	}
-	return []store.Key{rooms.Rooms.Key(rooms.Path(t, room.ID))}
 }
 
 // departure takes participants out of a room, within one transaction.

@@ -96,7 +96,7 @@ func (s *Service) LiftBan(ctx context.Context, t tenant.ID, ref Ref, user string
 	for more := true; more; {
 		var err error
 		more, err = store.Commit(ctx, s.log, store.Change[bool]{
-			Aggregates: func(snapshot *store.Snapshot) []store.Key { return roomKeys(snapshot, t, ref) },
+			Aggregates: func(snapshot *store.Snapshot) []store.Key { return Aggregates(snapshot, t, ref) },
 			Decide: func(tx *store.Tx) (bool, error) {
 				room, err := Find(tx, t, ref)
 				switch {
@@ -117,13 +117,4 @@ func (s *Service) LiftBan(ctx context.Context, t tenant.ID, ref Ref, user string
 		}
 	}
 	return nil
-}
-
-// roomKeys is the room that the reference leads to, as an aggregate; nothing where there is none, which the decision says.
-func roomKeys(snapshot *store.Snapshot, t tenant.ID, ref Ref) []store.Key {
-	room, ok := find(snapshot, t, ref)
-	if !ok {
-		return nil
-	}
-	return []store.Key{Rooms.Key(Path(t, room.ID))}
 }

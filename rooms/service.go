@@ -233,6 +233,23 @@ func find(r store.Reader, t tenant.ID, ref Ref) (Room, bool) {
 	return row.Value, true
 }
 
+// Aggregates are what a decision about the room is compared on, also one that there is none: another replica may have made
+// it just now. A room that goes on is the one of its name for as long as it does; otherwise the name may be another's.
+func Aggregates(snapshot *store.Snapshot, t tenant.ID, ref Ref) []store.Key {
+	var keys []store.Key
+	room, ok := find(snapshot, t, ref)
+	switch {
+	case ok:
+		keys = append(keys, Rooms.Key(Path(t, room.ID)))
+	case ref.ID != "":
+		keys = append(keys, Rooms.Key(Path(t, ref.ID)))
+	}
+	if ref.ID == "" && (!ok || room.Status == Ended) {
+		keys = append(keys, Names.Key(namePath(t, ref.Name)))
+	}
+	return keys
+}
+
 // Query selects rooms for a list. Zero fields select all.
 type Query struct {
 	Status Status
@@ -279,7 +296,7 @@ func (s *Service) List(t tenant.ID, q Query) Page {
 func (s *Service) change(ctx context.Context, t tenant.ID, ref Ref, decide func(*store.Tx, Room) (Room, error)) (Room, error) {
 	return store.Commit(ctx, s.log, store.Change[Room]{
 		Aggregates: func(snapshot *store.Snapshot) []store.Key {
-			return append(roomKeys(snapshot, t, ref), Counts.Key(string(t)))
+			return append(Aggregates(snapshot, t, ref), Counts.Key(string(t)))
 		},
 		Decide: func(tx *store.Tx) (Room, error) {
 			before, err := Find(tx, t, ref)
