@@ -2,6 +2,7 @@ package faults
 
 import (
 	"net/http"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +30,15 @@ var faultsAlone = []aFault{
 	{name: "a member is cut off from its peers", do: func(t *testing.T, b *bench) { b.isolate(t, b.random.IntN(3)) }},
 	{name: "the leader is cut off from its peers", do: func(t *testing.T, b *bench) { b.isolate(t, b.cluster.leader()) }},
 	{name: "a watch is held", do: holdWatch},
+	{name: "what a watch has not seen is compacted", do: compactUnseen},
+	{name: "compactions during the first load", do: compactWhileLoading},
+	{name: "a value that does not decode", do: spoilARecord},
+	{name: "a thousand changes in one revision", do: expireMany},
+	{name: "nobody calls", long: true, do: idle},
+	{name: "restored from a backup, and not as the page says", do: func(t *testing.T, b *bench) { b.restore(t) }},
+	{name: "restored from a backup", do: func(t *testing.T, b *bench) {
+		b.restore(t, "--bump-revision", "1000000000", "--mark-compacted", "--initial-cluster-token", strconv.FormatUint(b.random.Uint64(), 16))
+	}},
 }
 
 func killGateway(t *testing.T, b *bench) {

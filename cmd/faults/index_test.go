@@ -43,16 +43,19 @@ func (c *cluster) checkIndex(g *gateway) error {
 		return fmt.Errorf("%s shows no tables", g.name)
 	}
 	for table := range summary.Tables {
-		for again := true; again; {
-			if again, err = c.checkTable(g, table, summary.Rejected); err != nil {
-				return err
-			}
+		if !until(20*time.Second, func() bool {
+			again := false
+			again, err = c.checkTable(g, table, summary.Rejected)
+			return !again
+		}) || err != nil {
+			return fmt.Errorf("compare %s of %s: %w", table, g.name, err)
 		}
 	}
 	return nil
 }
 
-// checkTable says to try again when the log does not have the table as it was any more.
+// checkTable says to try again when the log does not have the table as it was any more, or goes back to an older state
+// that the gateway has yet to see.
 func (c *cluster) checkTable(g *gateway, table string, rejected []string) (again bool, err error) {
 	status, header, body := g.ask("/debug/index/" + table)
 	if status != http.StatusOK {
@@ -66,8 +69,8 @@ func (c *cluster) checkTable(g *gateway, table string, rejected []string) (again
 	defer cancel()
 	under := prefix + table + "/"
 	response, err := c.client.Get(ctx, under, clientv3.WithPrefix(), clientv3.WithRev(revision))
-	if errors.Is(err, rpctypes.ErrCompacted) {
-		return true, nil
+	if errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, rpctypes.ErrFutureRev) {
+		return true, err
 	}
 	if err != nil {
 		return false, fmt.Errorf("list the log's %s at revision %d: %w", table, revision, err)

@@ -245,7 +245,7 @@ func (w *workload) checkHistories(log *witness, since time.Time) (broken []strin
 			judge(r.ref+" ("+r.school.policy+")", roomModel, history)
 		}
 	}
-	judge("the settings", settingsModel, settings)
+	judge("the settings", settingsModel(int(w.registry.first)), settings)
 	return broken, u
 }
 
@@ -260,22 +260,23 @@ type settingsAnswer struct {
 	value    int
 }
 
-var settingsModel = porcupine.Model{
-	Init: func() any { return firstValue },
-	Step: func(state, input, output any) (bool, any) {
-		now, c, a := state.(int), input.(settingsCall), output.(settingsAnswer)
-		switch {
-		case c.write == 0:
-			return a.value == now, now
-		case a.mismatch:
-			return c.expect != now, now
-		case c.expect != 0 && c.expect != now && !a.open:
-			return false, now
-		case c.expect != 0 && c.expect != now:
-			return true, now // nobody knows, and it did nothing
-		}
-		return true, c.write
-	},
+func settingsModel(first int) porcupine.Model {
+	return porcupine.Model{Init: func() any { return first }, Step: stepSettings}
+}
+
+func stepSettings(state, input, output any) (bool, any) {
+	now, c, a := state.(int), input.(settingsCall), output.(settingsAnswer)
+	switch {
+	case c.write == 0:
+		return a.value == now, now
+	case a.mismatch:
+		return c.expect != now, now
+	case c.expect != 0 && c.expect != now && !a.open:
+		return false, now
+	case c.expect != 0 && c.expect != now:
+		return true, now // nobody knows, and it did nothing
+	}
+	return true, c.write
 }
 
 func (w *workload) settingsOperation(c *call, log *witness) (porcupine.Operation, bool) {

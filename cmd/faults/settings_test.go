@@ -12,6 +12,7 @@ import (
 // registry is the tenant whose settings and keys are changed.
 type registry struct {
 	id, key string
+	first   float64      // what the setting was when the era began; changed while nobody calls
 	values  atomic.Int64 // the last value that was written; each is written once
 }
 
@@ -20,7 +21,7 @@ const firstValue = 1000
 
 func newRegistry(t testing.TB, w *workload) *registry {
 	t.Helper()
-	r := &registry{}
+	r := &registry{first: firstValue}
 	r.id, r.key = w.newTenant(t, "registry", map[string]any{"burst": firstValue, "requests_per_second": 100_000})
 	r.values.Store(firstValue)
 	return r
@@ -78,6 +79,9 @@ func (r *registry) keys(w *workload, random *rand.Rand) {
 		w.broken.add("a key that was made is not known: %s", used)
 	}
 	gone := w.ask(operatorKey, &call{kind: revokeKind, gateway: w.anyGateway(random), method: "DELETE", path: r.path("/keys/" + id), pid: id})
+	if gone.status == http.StatusNotFound {
+		w.broken.add("a key that was made cannot be revoked: %s", gone)
+	}
 	if gone.fate() != done {
 		return
 	}

@@ -284,7 +284,7 @@ func (w *workload) begin(t testing.TB, seed uint64) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	t.Cleanup(func() { stop(); w.working.Wait() })
-	const workers = 10
+	const workers = 30 // so that a gateway which keeps some waiting does not keep all
 	for i := range workers {
 		random := rand.New(rand.NewPCG(seed, uint64(i)))
 		w.working.Go(func() { // ends with ctx
