@@ -276,6 +276,9 @@ func newWorkload(t testing.TB, gateways []*gateway, perSecond int) *workload {
 		w.schools = append(w.schools, s)
 	}
 	w.registry = newRegistry(t, w)
+	for _, g := range gateways { // all know the keys before they are used without a word of a revision
+		w.ask(operatorKey, &call{kind: readKind, gateway: g, method: "GET", path: w.registry.path("/config"), headers: w.strongly()})
+	}
 	return w
 }
 
