@@ -48,11 +48,12 @@ const (
 	compacted      relistReason = "compacted"       // what the watch would begin with is gone
 	anotherCluster relistReason = "another_cluster" // behind the same address
 	wentBack       relistReason = "revision_went_back"
-	watchRefused   relistReason = "watch_refused" // by an error that nobody knows
+	anotherHistory relistReason = "another_history" // under the same cluster's name: see landmark
+	watchRefused   relistReason = "watch_refused"   // by an error that nobody knows
 	applyFailed    relistReason = "apply_failed"
 )
 
-var relistReasons = []relistReason{firstLoad, compacted, anotherCluster, wentBack, watchRefused, applyFailed}
+var relistReasons = []relistReason{firstLoad, compacted, anotherCluster, wentBack, anotherHistory, watchRefused, applyFailed}
 
 // follow keeps the index equal to the log: list once, then watch from that revision on; after a break watch from the
 // last applied revision, and list again only when that cannot be trusted. It returns with the context.
@@ -82,7 +83,8 @@ func (s *Store) follow(ctx context.Context) error {
 		relist, trust = "", true
 		if again, ok := errors.AsType[errRelist](err); ok {
 			relist = again.reason
-			trust = !s.otherHistory.Swap(false)
+			// What was compacted away cannot be compared any more, so nothing proves that it was the same history.
+			trust = !s.otherHistory.Swap(false) && relist != compacted
 		}
 		s.metrics.breaks.Inc()
 		s.options.Logger.Warn("the watch broke", "error", err)
@@ -119,12 +121,14 @@ func (s *Store) load(ctx context.Context, trustRevisions bool) error {
 	defer r.abandon()
 	var revision int64
 	var cluster uint64
+	seen := landmarks{seed: s.landmarks.seed}
 	rows := make(chan []change, 4)
 	both, ctx := errgroup.WithContext(ctx) // one reads and decodes, while the other puts what was read into the index
 	both.Go(func() (err error) {
 		defer close(rows)
 		var some []change
 		revision, cluster, err = s.list(ctx, func(key, value []byte, created, modified int64) {
+			seen.pass(key, value, modified)
 			if c, ok := s.decode(key, value, created, modified); ok {
 				some = append(some, c)
 			}
@@ -153,6 +157,7 @@ func (s *Store) load(ctx context.Context, trustRevisions bool) error {
 		return err
 	}
 	s.cluster.Store(cluster)
+	s.landmarks.newest.Store(seen.newest.Load())
 	return nil
 }
 
@@ -237,7 +242,7 @@ func (s *Store) hear(response clientv3.WatchResponse) error {
 		return errRelist{watchRefused, fmt.Sprintf("watch: %v", err)}
 	}
 	// Only a quorum read may judge the revision (see probe): the member at the other end of a watch may lag.
-	if demand, other := s.anotherHistory(response.Header.ClusterId, s.index.applied(), s.index.applied()); other {
+	if demand, other := s.anotherLog(response.Header.ClusterId, s.index.applied(), s.index.applied()); other {
 		s.otherHistory.Store(true)
 		return demand
 	}
@@ -249,6 +254,9 @@ func (s *Store) hear(response clientv3.WatchResponse) error {
 	s.metrics.events.Add(float64(len(response.Events)))
 	changes, known := make([]change, 0, len(response.Events)), s.index.applied()
 	for _, event := range response.Events {
+		if event.Type == mvccpb.PUT {
+			s.landmarks.pass(event.Kv.Key, event.Kv.Value, event.Kv.ModRevision)
+		}
 		if event.Kv.ModRevision <= known {
 			continue // what this replica has written itself, and shows already
 		}

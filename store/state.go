@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // State says what can be expected of this replica.
@@ -170,23 +168,27 @@ func (s *Store) probeOnce(ctx context.Context) {
 	began := s.options.Now()
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	resp, err := s.log.requests.Get(ctx, s.options.Prefix, clientv3.WithCountOnly())
+	header, gone, err := s.ask(ctx)
 	if err != nil {
 		return // the passing time says it: see State
 	}
-	if demand, other := s.anotherHistory(resp.Header.ClusterId, resp.Header.Revision, applied); other {
+	if gone != "" {
+		s.demandRelist(errRelist{anotherHistory, gone})
+		return
+	}
+	if demand, other := s.anotherLog(header.ClusterId, header.Revision, applied); other {
 		s.demandRelist(demand)
 		return
 	}
-	s.fresh.saw(resp.Header.Revision, s.index.applied(), began)
-	if s.index.applied() < resp.Header.Revision {
+	s.fresh.saw(header.Revision, s.index.applied(), began)
+	if s.index.applied() < header.Revision {
 		s.demandProgress()
 	}
 }
 
-// anotherHistory says whether, and why, a header cannot come from the log that the index was made from; applied is the
+// anotherLog says whether, and why, a header cannot come from the log that the index was made from; applied is the
 // index's revision before the request.
-func (s *Store) anotherHistory(cluster uint64, revision, applied int64) (demand errRelist, other bool) {
+func (s *Store) anotherLog(cluster uint64, revision, applied int64) (demand errRelist, other bool) {
 	known := s.cluster.Load()
 	switch {
 	case known == 0:

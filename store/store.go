@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"slices"
 	"strings"
@@ -43,7 +44,8 @@ type Store struct {
 	metrics *metrics
 	members members
 
-	cluster         atomic.Uint64  // the id of the cluster that the index was made from; 0 before the first list
+	cluster         atomic.Uint64 // the id of the cluster that the index was made from; 0 before the first list
+	landmarks       landmarks
 	otherHistory    atomic.Bool    // the next list comes from a log whose revisions say nothing about ours
 	relistDemands   chan errRelist // probe → follower: the reason
 	progressDemands chan struct{}  // probe → follower
@@ -81,7 +83,7 @@ func Open(log *Log, o Options, tables ...Definition) (*Store, error) {
 	}
 	s := &Store{
 		options: o, log: log, index: ix,
-		relistDemands: make(chan errRelist, 1), progressDemands: make(chan struct{}, 1), ready: make(chan struct{}),
+		landmarks: landmarks{seed: maphash.MakeSeed()}, relistDemands: make(chan errRelist, 1), progressDemands: make(chan struct{}, 1), ready: make(chan struct{}),
 	}
 	ix.onApply = s.fresh.reached
 	s.writer = newWriter(s)

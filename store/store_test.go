@@ -256,10 +256,7 @@ func TestAListReplacesTheIndex(t *testing.T) {
 		}
 	}
 	// A row that the log does not have, as if its delete had been compacted away unseen.
-	ghost := change{table: numbers, path: "ghost", row: &Row[int]{Path: "ghost", Modified: 1, Value: 7}}
-	if err := s.index.apply([]change{ghost}, s.Revision()); err != nil {
-		t.Fatal(err)
-	}
+	s.pretend(t, "ghost", Row[int]{Modified: 1, Value: 7})
 	response, err := etcd.requests.Txn(ctx).Then(clientv3.OpDelete(prefix+"numbers/b"), clientv3.OpPut(prefix+"numbers/c", "5")).Commit()
 	if err != nil {
 		t.Fatal(err)
@@ -268,7 +265,49 @@ func TestAListReplacesTheIndex(t *testing.T) {
 	if err := s.WaitRevision(ctx, response.Header.Revision); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]int{"a": 1, "c": 5}
+	s.becomes(t, map[string]int{"a": 1, "c": 5})
+}
+
+// TestAnotherHistoryIsNoticed: the log was restored from a backup and written to until it was as far as the index, whose
+// rows have the revisions that the log's have, and other values.
+func TestAnotherHistoryIsNoticed(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, newPrefix())
+	ctx := deadline(t)
+	if _, err := Commit(ctx, s, add(1, 9, "a")); err != nil {
+		t.Fatal(err)
+	}
+	row, _ := numbers.Get(s.Snapshot(), "a")
+	for ; s.landmarks.newest.Load() == nil; time.Sleep(time.Millisecond) { // until the watch has told of it, too
+		if ctx.Err() != nil {
+			t.Fatal("no landmark")
+		}
+	}
+	s.pretend(t, "a", Row[int]{Created: row.Created, Modified: row.Modified, Value: 7})
+	before := *s.landmarks.newest.Load()
+	before.sum++
+	s.landmarks.newest.Store(&before)
+	s.becomes(t, map[string]int{"a": 1})
+}
+
+// pretend makes the index show a row that the log has not.
+func (s *Store) pretend(t *testing.T, path string, row Row[int]) {
+	t.Helper()
+	row.Path = path
+	s.index.mu.Lock()
+	defer s.index.mu.Unlock()
+	if err := s.index.commit([]change{{table: numbers, path: path, row: &row}}); err != nil {
+		t.Fatal(err)
+	}
+	s.index.publish(s.index.applied())
+	if got, ok := numbers.Get(s.Snapshot(), path); !ok || got.Value != row.Value {
+		t.Fatalf("the index shows %v", got)
+	}
+}
+
+// becomes waits until the index holds just these numbers.
+func (s *Store) becomes(t *testing.T, want map[string]int) {
+	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		got := make(map[string]int)
 		for row := range numbers.Scan(s.Snapshot(), "", "") {

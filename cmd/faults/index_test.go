@@ -44,7 +44,7 @@ func (c *cluster) checkIndex(g *gateway) error {
 	}
 	for table := range summary.Tables {
 		if !until(20*time.Second, func() bool {
-			again := false
+			var again bool
 			again, err = c.checkTable(g, table, summary.Rejected)
 			return !again
 		}) || err != nil {
