@@ -143,12 +143,10 @@ func (b *bench) writes(t *testing.T, patience time.Duration, through ...*gateway
 	var all sync.WaitGroup
 	for _, g := range through {
 		all.Go(func() {
-			r := b.work.registry
 			var last *call
 			if !until(patience, func() bool {
-				last = &call{kind: patchKind, gateway: g, method: "PATCH", path: r.path("/config"), value: int(r.values.Add(1))}
-				last.body = map[string]any{"burst": last.value}
-				return b.work.ask(operatorKey, last).fate() == done
+				last = b.work.registry.write(b.work, g)
+				return last.fate() == done
 			}) {
 				t.Errorf("%s takes no writes after %s: %s", g.name, patience, last)
 			}

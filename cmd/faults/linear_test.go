@@ -205,7 +205,7 @@ func (w *workload) checkHistories(log *witness, since time.Time) (broken []strin
 	var settings []porcupine.Operation
 	w.mu.Lock()
 	log.mu.Lock()
-	told := make(map[string]bool) // tags of which an answer tells that they were added by just that call
+	told := make(map[string]bool) // tags of which it is told by which call they were added
 	for _, c := range w.calls {
 		if len(c.seats) > 0 && c.fate() == done && !c.replayed() {
 			told[c.seats[0].tag] = true
@@ -220,6 +220,9 @@ func (w *workload) checkHistories(log *witness, since time.Time) (broken []strin
 		}
 		if o, ok := w.operation(c, log, told); ok {
 			histories[c.room] = append(histories[c.room], o)
+			if len(c.seats) > 0 {
+				told[c.seats[0].tag] = true
+			}
 			busy[c.room] = busy[c.room] || c.ended.After(since)
 		}
 	}

@@ -66,6 +66,13 @@ func (r *registry) patch(w *workload, random *rand.Rand) {
 	}
 }
 
+// write changes the setting through the gateway, which always takes a write of the log.
+func (r *registry) write(w *workload, g *gateway) *call {
+	c := &call{kind: patchKind, gateway: g, method: "PATCH", path: r.path("/config"), value: int(r.values.Add(1))}
+	c.body = map[string]any{"burst": c.value}
+	return w.ask(operatorKey, c)
+}
+
 // keys makes a key and revokes it, and sees that both are in force everywhere.
 func (r *registry) keys(w *workload, random *rand.Rand) {
 	made := w.ask(operatorKey, &call{kind: keyKind, gateway: w.anyGateway(random), method: "POST", path: r.path("/keys"),
