@@ -186,6 +186,9 @@ func (b *bench) check(t *testing.T) {
 		if !p.running() {
 			t.Errorf("%s has ended:\n%s", p.name, p.tail(20))
 		}
+		if p.wrote("too_many_pings") || p.wrote("DATA RACE") {
+			t.Errorf("%s is not well:\n%s", p.name, p.tail(40))
+		}
 	}
 }
 

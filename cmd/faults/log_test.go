@@ -225,6 +225,13 @@ func (b *bench) restore(t *testing.T, flags ...string) {
 	for _, m := range b.cluster.members {
 		m.kill()
 	}
+	// It takes longer than this in practice. A gateway that is stale proves the log before it is ready again; one that has
+	// not noticed that etcd was gone finds out within a second, and may show a mixture until then.
+	for _, g := range b.gateways {
+		if !until(10*time.Second, func() bool { return !g.ready() }) {
+			t.Errorf("%s does not notice that etcd is gone", g.name)
+		}
+	}
 	away := b.anyGateway()
 	away.spoil(fault{cut: true})
 	for i, m := range b.cluster.members {

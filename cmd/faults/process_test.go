@@ -64,6 +64,12 @@ func (p *process) kill() {
 	<-p.exited
 }
 
+// wrote says whether the words are in what it wrote.
+func (p *process) wrote(words string) bool {
+	text, err := os.ReadFile(p.log)
+	return err != nil || strings.Contains(string(text), words)
+}
+
 // tail is the end of what it wrote, but for the lines of single requests.
 func (p *process) tail(lines int) string {
 	text, err := os.ReadFile(p.log)
