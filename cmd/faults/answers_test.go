@@ -58,7 +58,7 @@ func (w *workload) checkSeat(log *witness, c *call, tag, pid string, found *prob
 		found.add("an acknowledged seat is lost: %s", c)
 	case s.DisplayName != tag && c.school.policy != "return_existing":
 		found.add("a seat is another one's (%s): %s", s.DisplayName, c)
-	case c.kind == addKind && c.status == http.StatusCreated && c.answer["should_start_recording"] == true && !log.elected[pid]:
+	case c.kind == addKind && c.status == http.StatusCreated && c.answer["should_start_recording"] == true && !log.wasElected(c.school.id, pid, tag):
 		found.add("one is told to record whom the log has not elected: %s", c)
 	}
 }

@@ -51,6 +51,8 @@ type roomRecord struct {
 		Elected   string    `json:"elected_participant_id"`
 		ElectedAt time.Time `json:"elected_at"`
 	} `json:"recording"`
+
+	modified int64 // revision
 }
 
 type seatRecord struct {
@@ -60,6 +62,8 @@ type seatRecord struct {
 	ExternalUserID string `json:"external_user_id"`
 	LeftAt         string `json:"left_at"`
 	LeaveReason    string `json:"leave_reason"`
+
+	created int64 // revision
 }
 
 func newWitness(client *clientv3.Client, broken *problems) *witness {
@@ -175,7 +179,7 @@ func (w *witness) put(kv *mvccpb.KeyValue) {
 		read(&t)
 		w.settings[t.Config.Burst] = true
 	case "rooms":
-		r := &roomRecord{}
+		r := &roomRecord{modified: kv.ModRevision}
 		read(r)
 		if w.rooms[parts[0]] == nil {
 			w.rooms[parts[0]] = make(map[string]*roomRecord)
@@ -189,6 +193,7 @@ func (w *witness) put(kv *mvccpb.KeyValue) {
 		if w.seats[room] == nil {
 			w.seats[room] = make(map[string]*seatRecord)
 		}
+		s.created = kv.CreateRevision
 		if kv.CreateRevision == kv.ModRevision {
 			w.byTag[s.DisplayName] = append(w.byTag[s.DisplayName], s)
 		}
@@ -200,6 +205,21 @@ func (w *witness) put(kv *mvccpb.KeyValue) {
 		read(&n)
 		w.counts[parts[0]] = n.Live
 	}
+}
+
+// wasElected says whether the log tells that the participant was to record. It does not if the transaction that has
+// seated it also took it out again or ended its room: the next calls of the same batch. Called under mu.
+func (w *witness) wasElected(tenant, pid, tag string) bool {
+	if w.elected[pid] {
+		return true
+	}
+	for _, s := range w.byTag[tag] {
+		room := w.rooms[tenant][s.RoomID]
+		if s.ID == pid && (s.LeftAt != "" || (room.Status == "ended" && room.modified == s.created)) {
+			return true
+		}
+	}
+	return false
 }
 
 // remove takes that a key is gone. Called under mu.
