@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,8 +54,11 @@ func Dial(ctx context.Context, o DialOptions) (*Log, error) {
 	if o.Timeout == 0 {
 		o.Timeout = 5 * time.Second
 	}
+	// The watch goes to the member that is connected first, which would be the same one for all replicas.
+	endpoints := slices.Clone(o.Endpoints)
+	rand.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] })
 	config := clientv3.Config{
-		Endpoints: o.Endpoints, TLS: o.TLS, Username: o.Username, Password: o.Password, DialTimeout: o.Timeout,
+		Endpoints: endpoints, TLS: o.TLS, Username: o.Username, Password: o.Password, DialTimeout: o.Timeout,
 		// Without keepalive a partition goes unnoticed. etcd refuses pings more often than every 5 s, and on connections with
 		// nothing under way: for those it closes the connection, and the client then pings half as often, each time.
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 5 * time.Second,

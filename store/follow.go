@@ -25,6 +25,9 @@ const (
 	tick = 100 * time.Millisecond
 	// silence is how long a watch may say nothing before it is asked, and then how long it may take to answer.
 	silence = 5 * time.Second
+	// silenceBehind is how long it may say nothing while the log is known to be ahead: a member of etcd that hangs, or
+	// the way to it, is not waited for until the connection is found dead.
+	silenceBehind = 2 * time.Second
 
 	backoffLeast, backoffMost = 50 * time.Millisecond, 5 * time.Second
 )
@@ -201,7 +204,7 @@ func (s *Store) watch(ctx context.Context) (heard bool, err error) {
 			if quiet.tick(s.index.waiting()) {
 				s.askProgress(ctx)
 			}
-			if quiet.lost() {
+			if quiet.lost(s.Lag() > 0) {
 				return heard, errors.New("the watch does not answer")
 			}
 		case <-ctx.Done():
@@ -220,8 +223,11 @@ func (q *quietness) tick(waiting bool) (ask bool) {
 	return waiting || q.ticks%int(silence/tick) == 0
 }
 
-// lost holds when the question that followed a long silence was not answered for as long again.
-func (q *quietness) lost() bool { return q.ticks >= 2*int(silence/tick) }
+// lost holds when the question that followed a long silence was not answered for as long again. Who is behind asks with
+// every probe.
+func (q *quietness) lost(behind bool) bool {
+	return q.ticks >= 2*int(silence/tick) || (behind && q.ticks >= int(silenceBehind/tick))
+}
 
 func (s *Store) askProgress(ctx context.Context) {
 	if err := s.log.watch.RequestProgress(ctx); err != nil && ctx.Err() == nil {
