@@ -25,8 +25,8 @@ const (
 	tick = 100 * time.Millisecond
 	// silence is how long a watch may say nothing before it is asked, and then how long it may take to answer.
 	silence = 5 * time.Second
-	// silenceBehind is how long it may say nothing while the log is known to be ahead: a member of etcd that hangs, or
-	// the way to it, is not waited for until the connection is found dead.
+	// silenceBehind is how long a watch that was heard may say nothing while the log is known to be ahead: a member of etcd
+	// that hangs is not waited for until the connection is found dead.
 	silenceBehind = 2 * time.Second
 
 	backoffLeast, backoffMost = 50 * time.Millisecond, 5 * time.Second
@@ -201,10 +201,10 @@ func (s *Store) watch(ctx context.Context) (heard bool, err error) {
 		case <-s.progressDemands:
 			s.askProgress(ctx)
 		case <-ticker.C:
-			if quiet.tick(s.index.waiting()) {
+			if quiet.tick(s.index.waiting(), heard && s.Lag() > 0) {
 				s.askProgress(ctx)
 			}
-			if quiet.lost(s.Lag() > 0) {
+			if quiet.lost() {
 				return heard, errors.New("the watch does not answer")
 			}
 		case <-ctx.Done():
@@ -213,20 +213,23 @@ func (s *Store) watch(ctx context.Context) (heard bool, err error) {
 	}
 }
 
-// quietness counts the ticks for which a watch has said nothing.
-type quietness struct{ ticks int }
+// quietness counts the ticks for which a watch has said nothing, and those at which the log was ahead meanwhile.
+type quietness struct{ ticks, behind int }
 
 // tick notes that another one went by, and says whether it is time to ask for progress: at once when somebody waits,
-// otherwise when the silence is long.
-func (q *quietness) tick(waiting bool) (ask bool) {
+// otherwise when the silence is long. Who is behind asks with every probe.
+func (q *quietness) tick(waiting, behind bool) (ask bool) {
 	q.ticks++
+	if behind {
+		q.behind++
+	}
 	return waiting || q.ticks%int(silence/tick) == 0
 }
 
-// lost holds when the question that followed a long silence was not answered for as long again. Who is behind asks with
-// every probe.
-func (q *quietness) lost(behind bool) bool {
-	return q.ticks >= 2*int(silence/tick) || (behind && q.ticks >= int(silenceBehind/tick))
+// lost holds when the question that followed a long silence was not answered for as long again, or for a shorter time by
+// a watch that is known to be behind.
+func (q *quietness) lost() bool {
+	return q.ticks >= 2*int(silence/tick) || q.behind >= int(silenceBehind/tick)
 }
 
 func (s *Store) askProgress(ctx context.Context) {
