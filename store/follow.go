@@ -160,7 +160,7 @@ func (s *Store) load(ctx context.Context, trustRevisions bool) error {
 		return err
 	}
 	s.cluster.Store(cluster)
-	s.landmarks.newest.Store(seen.newest.Load())
+	s.landmarks.restart(seen.newest.Load())
 	return nil
 }
 

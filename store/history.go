@@ -21,9 +21,14 @@ type landmark struct {
 	sum      uint64 // of the value
 }
 
-// landmarks keeps the newest record that the index has been told of.
+// landmarks keeps the newest record that the index has been told of, and the one that the next quorum read must find
+// again. They are not the same: a watch that has found its way to another log tells of that one's records before it is known
+// to be another. So the one to be found is what was the newest when the log was last read or, when that has failed since,
+// when it first failed.
 type landmarks struct {
 	newest atomic.Pointer[landmark] // written by the follower alone; nil before there is any
+	known  atomic.Pointer[landmark] // to be found again; nil before there is any
+	failed bool                     // the last quorum read did; the probe's alone
 	seed   maphash.Seed
 }
 
@@ -34,10 +39,29 @@ func (l *landmarks) pass(key, value []byte, modified int64) {
 	}
 }
 
+// restart is for an index that was made anew.
+func (l *landmarks) restart(newest *landmark) {
+	l.newest.Store(newest)
+	l.known.Store(newest)
+}
+
 // ask is a read by quorum: it gives the header that the log answers with. gone says why the log cannot be the one that
 // the index was made from, as far as the landmark tells.
 func (s *Store) ask(ctx context.Context) (header *etcdserverpb.ResponseHeader, gone string, err error) {
-	m := s.landmarks.newest.Load()
+	l := &s.landmarks
+	m, next := l.known.Load(), l.newest.Load()
+	header, gone, err = s.askFor(ctx, m)
+	if err != nil {
+		next = l.newest.Load()
+	}
+	if gone == "" && (err == nil || !l.failed) {
+		l.known.CompareAndSwap(m, next) // unless a new list has come meanwhile
+	}
+	l.failed = err != nil
+	return header, gone, err
+}
+
+func (s *Store) askFor(ctx context.Context, m *landmark) (header *etcdserverpb.ResponseHeader, gone string, err error) {
 	count := clientv3.OpGet(s.options.Prefix, clientv3.WithCountOnly())
 	if m == nil {
 		resp, err := s.log.requests.Txn(ctx).Then(count).Commit()

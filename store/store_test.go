@@ -286,8 +286,44 @@ func TestAnotherHistoryIsNoticed(t *testing.T) {
 	s.pretend(t, "a", Row[int]{Created: row.Created, Modified: row.Modified, Value: 7})
 	before := *s.landmarks.newest.Load()
 	before.sum++
-	s.landmarks.newest.Store(&before)
+	s.landmarks.known.Store(&before)
 	s.becomes(t, map[string]int{"a": 1})
+}
+
+// TestALandmarkIsKeptUntilItIsFoundAgain: while the log cannot be read, what a watch tells does not take the place of what
+// is to be found.
+func TestALandmarkIsKeptUntilItIsFoundAgain(t *testing.T) {
+	t.Parallel()
+	prefix, ctx := newPrefix(), deadline(t)
+	s, _ := follower(t, prefix)
+	put := func(value string) *landmark {
+		response, err := etcd.requests.Put(ctx, prefix+"numbers/a", value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.landmarks.pass([]byte(prefix+"numbers/a"), []byte(value), response.Header.Revision)
+		return s.landmarks.newest.Load()
+	}
+	ask := func(ctx context.Context, want *landmark, found bool) {
+		t.Helper()
+		_, gone, err := s.ask(ctx)
+		if known := s.landmarks.known.Load(); known != want || (err == nil && gone == "") != found {
+			t.Errorf("it looks for %v, want %v; %q %v", known, want, gone, err)
+		}
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	first := put("1")
+	ask(ctx, first, true)
+	second := put("2")
+	ask(over, second, false) // what was told until then is of the log that was
+	third := put("3")
+	ask(over, second, false)
+	ask(ctx, third, true)
+	s.landmarks.known.Store(&landmark{key: second.key, revision: second.revision, sum: second.sum + 1})
+	if _, gone, err := s.ask(ctx); gone == "" || err != nil {
+		t.Errorf("another value at the revision is taken for the same: %v", err)
+	}
 }
 
 // pretend makes the index show a row that the log has not.
