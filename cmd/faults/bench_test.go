@@ -123,8 +123,9 @@ func (b *bench) processes() (all []*process) {
 func (b *bench) waitReady(t *testing.T) {
 	t.Helper()
 	for _, g := range b.gateways {
-		if !until(30*time.Second, g.ready) {
-			t.Fatalf("%s is not ready:\n%s", g.name, g.tail(20))
+		if !until(time.Minute, g.ready) {
+			_, _, state := g.ask("/readyz")
+			t.Fatalf("%s is not ready: %s\n%s", g.name, state, g.tail(20))
 		}
 	}
 }
