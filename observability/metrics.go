@@ -13,6 +13,7 @@ import (
 type Metrics struct {
 	*prometheus.Registry
 	certificates *prometheus.GaugeVec
+	renewals     *prometheus.CounterVec
 }
 
 // NewMetrics makes a registry that knows the process, Go's runtime and what was built.
@@ -24,12 +25,34 @@ func NewMetrics(b Build) *Metrics {
 		Name: "usher_build_info", Help: "1; what runs is in the labels.",
 		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.Revision, "goversion": runtime.Version()},
 	}).Set(1)
-	return &Metrics{Registry: registry, certificates: make.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "usher_certificate_expires_timestamp_seconds", Help: "When a certificate that this replica uses expires.",
-	}, []string{"certificate"})}
+	return &Metrics{
+		Registry: registry,
+		certificates: make.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "usher_certificate_expires_timestamp_seconds", Help: "When a certificate that this replica uses expires.",
+		}, []string{"certificate"}),
+		renewals: make.NewCounterVec(prometheus.CounterOpts{
+			Name: "usher_certificate_renewals_total",
+			Help: "Times that certificates were read again because their files had changed: taken, or refused and the old ones kept.",
+		}, []string{"files", "result"}),
+	}
 }
 
 // Certificate notes until when the certificate that is used for the purpose is good.
 func (m *Metrics) Certificate(purpose string, c *x509.Certificate) {
 	m.certificates.WithLabelValues(purpose).Set(float64(c.NotAfter.Unix()))
+}
+
+// Renewal notes that changed files of certificates were taken, or were no good.
+func (m *Metrics) Renewal(files string, err error) {
+	result := "taken"
+	if err != nil {
+		result = "refused"
+	}
+	m.renewals.WithLabelValues(files, result).Inc()
+}
+
+// Renewals begins to count for the files.
+func (m *Metrics) Renewals(files string) {
+	m.renewals.WithLabelValues(files, "taken")
+	m.renewals.WithLabelValues(files, "refused")
 }

@@ -41,7 +41,7 @@ func (l *Log) Close() error { return l.close() }
 // DialOptions say how to reach a cluster.
 type DialOptions struct {
 	Endpoints []string
-	TLS       *tls.Config // nil: no TLS
+	TLS       func() *tls.Config // asked for each connection that is made; nil: no TLS
 	Username  string
 	Password  string
 	Timeout   time.Duration // for a connection to be made; 0 means 5 s
@@ -58,14 +58,17 @@ func Dial(ctx context.Context, o DialOptions) (*Log, error) {
 	endpoints := slices.Clone(o.Endpoints)
 	rand.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] })
 	config := clientv3.Config{
-		Endpoints: endpoints, TLS: o.TLS, Username: o.Username, Password: o.Password, DialTimeout: o.Timeout,
+		Endpoints: endpoints, Username: o.Username, Password: o.Password, DialTimeout: o.Timeout,
 		// Without keepalive a partition goes unnoticed. etcd refuses pings more often than every 5 s, and on connections with
 		// nothing under way: for those it closes the connection, and the client then pings half as often, each time.
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 5 * time.Second,
 		Logger: zap.New(zapToSlog{logger: o.Logger, level: zap.ErrorLevel}),
 	}
+	if o.TLS != nil { // wins over what the client would use
+		config.DialOptions = []grpc.DialOption{grpc.WithTransportCredentials(renewed{o.TLS})}
+	}
 	asking := config
-	asking.DialOptions = []grpc.DialOption{grpc.WithChainUnaryInterceptor(requireLeader)}
+	asking.DialOptions = append(slices.Clone(config.DialOptions), grpc.WithChainUnaryInterceptor(requireLeader))
 	if o.Tracing != nil { // the watch is left out: it would be one span for ever
 		asking.DialOptions = append(asking.DialOptions, grpc.WithStatsHandler(otelgrpc.NewClientHandler(
 			otelgrpc.WithTracerProvider(o.Tracing), otelgrpc.WithPropagators(propagation.TraceContext{}),

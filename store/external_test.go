@@ -92,6 +92,12 @@ func (g guardedEtcd) tls(t *testing.T) *tls.Config {
 	return config
 }
 
+// always is tls for every connection.
+func (g guardedEtcd) always(t *testing.T) func() *tls.Config {
+	config := g.tls(t)
+	return func() *tls.Config { return config }
+}
+
 func writeCertificate(t *testing.T, certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -127,7 +133,7 @@ func TestTwoStoresOnAnExternalEtcd(t *testing.T) {
 	ctx := deadline(t)
 	stores := make([]*Store, 2)
 	for i := range stores {
-		log, err := Dial(ctx, DialOptions{Endpoints: []string{guarded.endpoint}, TLS: guarded.tls(t), Username: guardedUser,
+		log, err := Dial(ctx, DialOptions{Endpoints: []string{guarded.endpoint}, TLS: guarded.always(t), Username: guardedUser,
 			Password: guardedPassword, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
@@ -173,7 +179,7 @@ func TestDialSaysWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := DialOptions{Endpoints: []string{guarded.endpoint}, TLS: guarded.tls(t), Username: guardedUser, Password: guardedPassword,
+			o := DialOptions{Endpoints: []string{guarded.endpoint}, TLS: guarded.always(t), Username: guardedUser, Password: guardedPassword,
 				Timeout: time.Second, Logger: slog.New(slog.DiscardHandler)}
 			change(&o)
 			if log, err := Dial(deadline(t), o); err == nil {

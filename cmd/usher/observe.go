@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -28,7 +25,6 @@ type observed struct {
 	metrics *observability.Metrics
 	tracing *observability.Tracing // nil without a collector
 	build   observability.Build
-	etcdCA  string // path
 }
 
 // recentLines is how many warnings and errors the status page shows.
@@ -44,7 +40,7 @@ func observe(ctx context.Context, o options) (*observed, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &observed{level: new(slog.LevelVar), recent: observability.NewRecent(recentLines), build: observability.ReadBuild(stamped), etcdCA: o.EtcdCA}
+	s := &observed{level: new(slog.LevelVar), recent: observability.NewRecent(recentLines), build: observability.ReadBuild(stamped)}
 	s.level.Set(level)
 	s.lines = observability.NewBuffered(os.Stderr)
 	s.logger = observability.NewLogger(s.lines, format, s.level, s.recent)
@@ -73,27 +69,6 @@ func (s *observed) provider() trace.TracerProvider {
 		return nil
 	}
 	return s.tracing.Provider()
-}
-
-// certificates tells until when those are good that are used towards etcd.
-func (s *observed) certificates(config *tls.Config) {
-	if s == nil || config == nil {
-		return
-	}
-	for _, pair := range config.Certificates {
-		if pair.Leaf != nil {
-			s.metrics.Certificate("etcd_client", pair.Leaf)
-		}
-	}
-	text, err := os.ReadFile(s.etcdCA)
-	if err != nil {
-		return // none was given; one that cannot be read was refused before
-	}
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if ca, err := x509.ParseCertificate(block.Bytes); err == nil {
-			s.metrics.Certificate("etcd_ca", ca)
-		}
-	}
 }
 
 // notices are the recent warnings and errors as the status page shows them.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"usher/cmd/usher/certificates"
 	"usher/gateway"
 	"usher/observability"
 	"usher/store"
@@ -29,6 +30,12 @@ type options struct {
 	LogFormat     string
 	LogLevel      string
 
+	TLSCert       string
+	TLSKey        string
+	TLSClientCA   string
+	TLSMinVersion string
+	OpsTLS        bool
+
 	EtcdEndpoints []string
 	EtcdCA        string
 	EtcdCert      string
@@ -40,6 +47,7 @@ type options struct {
 	EtcdListen    string
 
 	TrustedProxies []string
+	MaxConnections int
 
 	OTLPEndpoint    string
 	OTLPProtocol    string
@@ -59,10 +67,15 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.IssuerURL, "issuer-url", "", "URL at which verifiers of tokens reach this API (default http://<listen>)")
 	f.StringVar(&o.OperatorKey, "operator-key", "", "the operator's key, at least 16 characters (default: made on the first start and kept in the data directory)")
 	f.StringVar(&o.MasterKeyFile, "master-key-file", "", "file of the keys that encrypt signing keys at rest (default: made on the first start in the data directory)")
+	f.StringVar(&o.TLSCert, "tls-cert-file", "", "certificate of the API, and what leads to its authority (PEM); without it the API speaks plain HTTP. Read again when it changes")
+	f.StringVar(&o.TLSKey, "tls-key-file", "", "key of the API's certificate (PEM)")
+	f.StringVar(&o.TLSClientCA, "tls-client-ca-file", "", "authorities (PEM) of the certificates that callers must then have; credentials are needed all the same")
+	f.StringVar(&o.TLSMinVersion, "tls-min-version", "1.2", "the least version of TLS: 1.2 or 1.3")
+	f.BoolVar(&o.OpsTLS, "ops-tls", false, "the operations port speaks TLS too, with the same certificate; callers need none")
 	f.StringVar(&o.LogFormat, "log-format", string(observability.LogText), "text or json")
 	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error; PUT /log-level on the operations port changes it at run time")
 	f.StringSliceVar(&o.EtcdEndpoints, "etcd-endpoints", nil, "an etcd cluster to use instead of the embedded one, comma-separated")
-	f.StringVar(&o.EtcdCA, "etcd-ca-file", "", "certificates that etcd's certificate is checked against (PEM)")
+	f.StringVar(&o.EtcdCA, "etcd-ca-file", "", "authorities that etcd's certificate is checked against (PEM). These three are read again when they change")
 	f.StringVar(&o.EtcdCert, "etcd-cert-file", "", "client certificate for etcd (PEM)")
 	f.StringVar(&o.EtcdKey, "etcd-key-file", "", "key of the client certificate (PEM)")
 	f.StringVar(&o.EtcdUser, "etcd-user", "", "user for etcd")
@@ -71,6 +84,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.IntVar(&o.EtcdMaxTxnOps, "etcd-max-txn-ops", store.DefaultMaxTxnOps, "etcd's --max-txn-ops")
 	f.StringVar(&o.EtcdListen, "etcd-listen", "", "URL at which the embedded etcd also serves etcd's own clients, e.g. http://127.0.0.1:2379 for etcdctl")
 	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", nil, "networks of proxies whose X-Forwarded-For is believed, comma-separated, e.g. 10.0.0.0/8")
+	f.IntVar(&o.MaxConnections, "max-connections", 10_000, "how many connections to the API there may be at once; others wait to be taken")
 	f.StringVar(&o.OTLPEndpoint, "otlp-endpoint", "", "URL of an OpenTelemetry collector to send traces to, e.g. http://localhost:4317 (default: no traces)")
 	f.StringVar(&o.OTLPProtocol, "otlp-protocol", "grpc", "grpc or http: how the collector is spoken to")
 	f.Float64Var(&o.TraceRatio, "trace-ratio", 0.01, "share of requests to trace of those whose caller has not decided it (traceparent)")
@@ -102,7 +116,10 @@ const leastOperatorKey = 16 // characters
 // check completes the options and says what is wrong with them.
 func (o *options) check() error {
 	if o.IssuerURL == "" {
-		o.IssuerURL = "http://" + o.Listen
+		o.IssuerURL = o.scheme() + "://" + o.Listen
+	}
+	if err := o.checkTLS(); err != nil {
+		return err
 	}
 	if o.OperatorKey != "" && len(o.OperatorKey) < leastOperatorKey {
 		return fmt.Errorf("--operator-key must have at least %d characters", leastOperatorKey)
@@ -119,13 +136,39 @@ func (o *options) check() error {
 	if o.TraceRatio < 0 || o.TraceRatio > 1 {
 		return errors.New("--trace-ratio must be between 0 and 1")
 	}
+	if o.MaxConnections < 1 {
+		return errors.New("--max-connections must be at least 1")
+	}
 	if o.MaxTenantSeries < 1 {
 		return errors.New("--metrics-max-tenants must be at least 1")
 	}
+	return nil
+}
+
+func (o *options) checkTLS() error {
 	if (o.EtcdCert == "") != (o.EtcdKey == "") {
 		return errors.New("--etcd-cert-file and --etcd-key-file must be given together")
 	}
+	if (o.TLSCert == "") != (o.TLSKey == "") {
+		return errors.New("--tls-cert-file and --tls-key-file must be given together")
+	}
+	if o.TLSCert == "" && (o.TLSClientCA != "" || o.OpsTLS) {
+		return errors.New("--tls-client-ca-file and --ops-tls need --tls-cert-file")
+	}
+	if _, err := certificates.ParseVersion(o.TLSMinVersion); err != nil {
+		return fmt.Errorf("--tls-min-version %w", err)
+	}
 	return nil
+}
+
+// scheme of the API's URLs.
+func (o *options) scheme() string { return schemeOf(o.TLSCert != "") }
+
+func schemeOf(secure bool) string {
+	if secure {
+		return "https"
+	}
+	return "http"
 }
 
 func (o *options) trustedProxies() (proxies []netip.Prefix, err error) {

@@ -44,7 +44,9 @@ func reencrypt(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer unlock()
-	etcd, err := openLog(ctx, o, logger, nil)
+	certs := newKeeper(nil)
+	defer certs.close()
+	etcd, err := openLog(ctx, o, certs, logger)
 	if err != nil {
 		return err
 	}

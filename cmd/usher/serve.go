@@ -6,16 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"usher/gateway"
 	"usher/gateway/operations"
@@ -61,12 +58,8 @@ func version() string {
 	return strings.TrimSpace("usher " + b.Version + " " + runtime.Version() + " " + b.Revision)
 }
 
-const (
-	dialPause  = time.Second
-	headerWait = 10 * time.Second
-	bodyWait   = 30 * time.Second
-	idleWait   = 2 * time.Minute
-)
+// dialPause is how long it waits to try again where etcd does not answer.
+const dialPause = time.Second
 
 // run builds the house from the ground up, serves until the context ends, and takes it down again.
 func run(ctx context.Context, o options) (err error) {
@@ -96,7 +89,13 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer unlock()
-	etcd, err := openLog(ctx, o, logger, seen)
+	certs := newKeeper(seen)
+	defer certs.close()
+	apiTLS, opsTLS, err := certs.apiTLS(o)
+	if err != nil {
+		return err
+	}
+	etcd, err := openLog(ctx, o, certs, logger)
 	if err != nil {
 		return err
 	}
@@ -126,7 +125,8 @@ func run(ctx context.Context, o options) (err error) {
 	board := operations.New(operations.Options{
 		Log: log, Metrics: seen.metrics, Level: seen.level, Recent: seen.notices, Logger: logger, Version: seen.build.Version,
 	})
-	return serveBoth(ctx, o, logger, api, ops, seen.traced(g), board, func() error { return welcome(ctx, o, secrets, tenants, api.Addr(), ops.Addr()) })
+	return serveBoth(ctx, o, logger, port{listener: api, tls: apiTLS, handler: seen.traced(g)}, port{listener: ops, tls: opsTLS, handler: board}, board,
+		func() error { return welcome(ctx, o, secrets, tenants, api.Addr(), ops.Addr()) })
 }
 
 // background starts what runs beside the requests. What it returns stops it and waits: the sweep ends with the context
@@ -151,74 +151,19 @@ func background(ctx context.Context, log *store.Store, tenants *tenant.Service, 
 	}
 }
 
-// serveBoth serves until the context ends. Then it is not ready, and its answers ask callers to connect anew, elsewhere;
-// after the delay it takes no new connections, and what is in flight is answered.
-func serveBoth(ctx context.Context, o options, logger *slog.Logger, api, ops net.Listener, g http.Handler,
-	board *operations.Operations, ready func() error) error {
-	farewell := &farewell{Handler: g}
-	servers := []*http.Server{newServer(farewell, logger), newServer(board, logger)}
-	running, ctx := errgroup.WithContext(ctx)
-	running.Go(func() error {
-		board.Sample(ctx)
-		return nil
-	})
-	for i, listener := range []net.Listener{api, ops} {
-		running.Go(func() error {
-			if err := servers[i].Serve(gateway.Listener{Listener: listener}); !errors.Is(err, http.ErrServerClosed) {
-				return fmt.Errorf("serve %s: %w", listener.Addr(), err)
-			}
-			return nil
-		})
-	}
-	running.Go(func() error {
-		<-ctx.Done()
-		board.Drain()
-		farewell.said.Store(true)
-		time.Sleep(o.DrainDelay)
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.DrainTimeout)
-		defer cancel()
-		return errors.Join(servers[0].Shutdown(drain), servers[1].Shutdown(drain))
-	})
-	running.Go(ready)
-	return running.Wait()
-}
-
-// farewell asks callers, once it is said, not to come back on the same connection: a connection that is closed while a
-// caller begins to send on it loses a request.
-type farewell struct {
-	http.Handler
-	said atomic.Bool
-}
-
-// ServeHTTP answers.
-func (f *farewell) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if f.said.Load() {
-		w.Header().Set("Connection", "close")
-	}
-	f.Handler.ServeHTTP(w, r)
-}
-
-func newServer(h http.Handler, logger *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler: h, ConnContext: gateway.ConnContext, ReadHeaderTimeout: headerWait, ReadTimeout: bodyWait, IdleTimeout: idleWait, MaxHeaderBytes: 32 << 10,
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
-	}
-}
-
-// openLog starts the embedded etcd, or connects to the cluster; seen is nil for who is not watched.
-func openLog(ctx context.Context, o options, logger *slog.Logger, seen *observed) (*store.Log, error) {
+// openLog starts the embedded etcd, or connects to the cluster with the certificates that are kept.
+func openLog(ctx context.Context, o options, certs *keeper, logger *slog.Logger) (*store.Log, error) {
 	if len(o.EtcdEndpoints) == 0 {
 		return store.Embed(ctx, store.EmbedOptions{
 			Dir: o.inDataDir("etcd"), ListenClient: o.EtcdListen, MaxTxnOps: o.EtcdMaxTxnOps, Logger: logger,
 		})
 	}
-	config, err := etcdTLS(o)
+	config, err := certs.etcdTLS(o)
 	if err != nil {
 		return nil, err
 	}
-	seen.certificates(config)
 	return dial(ctx, o.StartTimeout, store.DialOptions{
-		Endpoints: o.EtcdEndpoints, TLS: config, Username: o.EtcdUser, Password: o.EtcdPassword, Logger: logger, Tracing: seen.provider(),
+		Endpoints: o.EtcdEndpoints, TLS: config, Username: o.EtcdUser, Password: o.EtcdPassword, Logger: logger, Tracing: certs.seen.provider(),
 	})
 }
 

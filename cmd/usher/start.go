@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -84,7 +82,7 @@ func keptOperatorKey(path string) (key tenant.Secret, made bool, err error) {
 // welcome tells a person at a terminal what to do next. On the first start of an embedded log that is a tenant to try
 // things with, and a command that works as printed.
 func welcome(ctx context.Context, o options, s secrets, tenants *tenant.Service, addr, ops net.Addr) error {
-	fmt.Printf("usher serves on http://%s (operations on http://%s)\n", addr, ops)
+	fmt.Printf("usher serves on %s://%s (operations on %s://%s)\n", o.scheme(), addr, schemeOf(o.OpsTLS), ops)
 	if first, _, _ := tenants.List("", 0, 1); len(o.EtcdEndpoints) > 0 || len(first) > 0 {
 		return nil
 	}
@@ -97,38 +95,8 @@ func welcome(ctx context.Context, o options, s secrets, tenants *tenant.Service,
 		fmt.Printf("  operator key  %s\n", s.operatorKey.Reveal())
 	}
 	fmt.Printf("  API key       %s\n\nTake a seat in a room:\n\n", key.Reveal())
-	fmt.Printf("  curl -sS http://%s/api/v1/rooms/CS101%%20Lecture/participants \\\n"+
+	fmt.Printf("  curl -sS %s://%s/api/v1/rooms/CS101%%20Lecture/participants \\\n"+
 		"    -H 'X-API-Key: %s' -H 'Content-Type: application/json' \\\n"+
-		"    -d '{\"display_name\": \"John Doe\", \"external_user_id\": \"user_123\", \"role\": \"participant\"}'\n\n", addr, key.Reveal())
+		"    -d '{\"display_name\": \"John Doe\", \"external_user_id\": \"user_123\", \"role\": \"participant\"}'\n\n", o.scheme(), addr, key.Reveal())
 	return nil
-}
-
-// etcdTLS is the TLS towards etcd, nil when nothing asks for it.
-func etcdTLS(o options) (*tls.Config, error) {
-	secure := o.EtcdCA != "" || o.EtcdCert != ""
-	for _, endpoint := range o.EtcdEndpoints {
-		secure = secure || strings.HasPrefix(endpoint, "https://")
-	}
-	if !secure {
-		return nil, nil
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.EtcdCA != "" {
-		pem, err := os.ReadFile(o.EtcdCA)
-		if err != nil {
-			return nil, fmt.Errorf("read --etcd-ca-file: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--etcd-ca-file %s holds no certificate", o.EtcdCA)
-		}
-	}
-	if o.EtcdCert != "" {
-		pair, err := tls.LoadX509KeyPair(o.EtcdCert, o.EtcdKey)
-		if err != nil {
-			return nil, fmt.Errorf("read --etcd-cert-file and --etcd-key-file: %w", err)
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	return config, nil
 }

@@ -47,7 +47,7 @@ type process struct {
 }
 
 var (
-	servesOn = regexp.MustCompile(`^usher serves on (http://\S+) \(operations on (http://\S+)\)`)
+	servesOn = regexp.MustCompile(`^usher serves on (https?://\S+) \(operations on (https?://[^)]+)\)`)
 	apiKey   = regexp.MustCompile(`^\s+API key\s+(usk_\S+)`)
 )
 
