@@ -17,6 +17,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
+
+	"usher/cmd/usher/certificates"
 )
 
 // client calls a running gateway.
@@ -24,6 +26,7 @@ type client struct {
 	url        string
 	credential string
 	tenant     string // with the operator key, the tenant that calls about rooms are for
+	http       *http.Client
 	out        output
 }
 
@@ -63,7 +66,7 @@ func (c *client) call(ctx context.Context, method, path string, body any, header
 			request.Header.Set(headers[i], headers[i+1])
 		}
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := c.http.Do(request)
 	if err != nil {
 		return reply{}, fmt.Errorf("no answer from %s: %w", c.url, cause(err))
 	}
@@ -148,6 +151,10 @@ type profile struct {
 	OperatorKeyFile string `yaml:"operator_key_file"`
 	APIKey          string `yaml:"api_key"`
 	APIKeyFile      string `yaml:"api_key_file"`
+	CAFile          string `yaml:"ca_file"`
+	CertFile        string `yaml:"cert_file"`
+	KeyFile         string `yaml:"key_file"`
+	ServerName      string `yaml:"server_name"`
 }
 
 const (
@@ -223,14 +230,40 @@ func newClient(c *cobra.Command) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &client{url: flag("url"), tenant: flag("tenant"), out: output{w: c.OutOrStdout(), format: flag("output")}}
-	for _, other := range []string{os.Getenv("USHER_URL"), p.URL, defaultURL} {
-		if made.url == "" {
-			made.url = other
+	first := func(texts ...string) string {
+		for _, text := range texts {
+			if text != "" {
+				return text
+			}
 		}
+		return ""
+	}
+	made := &client{
+		url: first(flag("url"), os.Getenv("USHER_URL"), p.URL, defaultURL), tenant: flag("tenant"),
+		out: output{w: c.OutOrStdout(), format: flag("output")},
+	}
+	made.http, err = httpClient(certificates.Files{
+		CA:   first(flag("ca-file"), os.Getenv("USHER_CA_FILE"), p.CAFile),
+		Cert: first(flag("cert-file"), os.Getenv("USHER_CERT_FILE"), p.CertFile),
+		Key:  first(flag("key-file"), os.Getenv("USHER_KEY_FILE"), p.KeyFile),
+	}, first(flag("server-name"), os.Getenv("USHER_SERVER_NAME"), p.ServerName))
+	if err != nil {
+		return nil, err
 	}
 	if made.credential, err = p.credential(); err != nil {
 		return nil, err
 	}
 	return made, made.out.check()
+}
+
+// httpClient makes connections with the certificates.
+func httpClient(files certificates.Files, serverName string) (*http.Client, error) {
+	set, err := certificates.Load(files, time.Now)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificates to call with: %w", err)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = set.Client()
+	transport.TLSClientConfig.ServerName = serverName
+	return &http.Client{Transport: transport}, nil
 }

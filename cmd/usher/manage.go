@@ -29,6 +29,10 @@ func manageCommands() []*cobra.Command {
 		f := group.PersistentFlags()
 		f.String("url", "", "the gateway's URL (USHER_URL; default "+defaultURL+")")
 		f.String("profile", "", "the profile to use, from "+"$"+configVariable+" or usher/config.yaml in the user's configuration directory")
+		f.String("ca-file", "", "authorities (PEM) that the gateway's certificate is checked against (USHER_CA_FILE; default: the system's)")
+		f.String("cert-file", "", "certificate to show to the gateway (PEM; USHER_CERT_FILE)")
+		f.String("key-file", "", "key of that certificate (PEM; USHER_KEY_FILE)")
+		f.String("server-name", "", "name that the gateway's certificate must have (USHER_SERVER_NAME; default: the host of the URL)")
 		f.StringP("output", "o", "table", "table, json or yaml")
 		if group.Long == "" {
 			group.Long = group.Short + "."

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -87,7 +89,7 @@ func TestCertificatesAreRenewedWithoutALostRequest(t *testing.T) {
 					t.Errorf("a request was lost: %v", err)
 					return
 				}
-				if status := response.StatusCode; status != 201 && status != 409 && status != 429 {
+				if status := response.StatusCode; status != http.StatusCreated && status != 409 && status != 429 {
 					t.Errorf("answered %d", status)
 				}
 				if response.ProtoMajor != 2 {
@@ -136,6 +138,36 @@ func TestCertificatesAreRenewedWithoutALostRequest(t *testing.T) {
 	}
 }
 
+// TestTheCommandLineSpeaksTLS: usher check over mutual TLS, at an address that the certificate does not name.
+func TestTheCommandLineSpeaksTLS(t *testing.T) {
+	t.Parallel()
+	clients := certtest.NewAuthority(t, "clients")
+	s := startSecured(t, "--tls-client-ca-file", certtest.NewSecret(t, map[string][]byte{"ca.crt": clients.PEM}).Path("ca.crt"))
+	pair := clients.Good("operator")
+	files := certtest.NewSecret(t, map[string][]byte{"tls.crt": pair.Cert, "tls.key": pair.Key, "ca.crt": s.authority.PEM})
+	check := func(environment ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), binary, "check", "--cert-file", files.Path("tls.crt"), "--key-file", files.Path("tls.key"))
+		cmd.Env = append(os.Environ(), append([]string{"USHER_API_KEY=" + s.key, "USHER_URL=" + s.url}, environment...)...)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := check("USHER_CA_FILE=" + files.Path("ca.crt")); err != nil || !strings.Contains(out, "ok  verified its token") {
+		t.Error(out, err)
+	}
+	if out, err := check("USHER_CA_FILE="+files.Path("ca.crt"), "USHER_SERVER_NAME=localhost"); err != nil {
+		t.Error(out, err)
+	}
+	if out, err := check("USHER_CA_FILE="+files.Path("ca.crt"), "USHER_SERVER_NAME=usher.example"); err == nil || !strings.Contains(out, "usher.example") {
+		t.Error("another name is believed:", out, err)
+	}
+	if out, err := check(); err == nil || !strings.Contains(out, "certificate") {
+		t.Error("an unknown authority is believed:", out, err)
+	}
+	if out, err := check("USHER_CA_FILE=" + files.Path("none")); err == nil || !strings.Contains(out, "certificates to call with") {
+		t.Error(out, err)
+	}
+}
+
 func TestOnlyClientsWithACertificateAreLetIn(t *testing.T) {
 	t.Parallel()
 	strangers := certtest.NewAuthority(t, "strangers")
@@ -143,7 +175,7 @@ func TestOnlyClientsWithACertificateAreLetIn(t *testing.T) {
 	ca := certtest.NewSecret(t, map[string][]byte{"ca.crt": clients.PEM})
 	s := startSecured(t, "--tls-client-ca-file", ca.Path("ca.crt"), "--tls-min-version", "1.3", "--ops-tls=false")
 	ours, theirs := clients.Good("backend"), strangers.Good("backend")
-	if response, err := s.add(s.client(s.authority, &ours, false)); err != nil || response.StatusCode != 201 {
+	if response, err := s.add(s.client(s.authority, &ours, false)); err != nil || response.StatusCode != http.StatusCreated {
 		t.Fatal(response, err)
 	}
 	for name, pair := range map[string]*certtest.Pair{"none": nil, "another authority's": &theirs} {
@@ -157,14 +189,14 @@ func TestOnlyClientsWithACertificateAreLetIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	response, err := s.client(s.authority, &ours, false).Do(request)
-	if err != nil || response.StatusCode != 401 {
+	if err != nil || response.StatusCode != http.StatusUnauthorized {
 		t.Error(response, err)
 	}
 	_ = response.Body.Close()
 	// The other authority takes the place of the first.
 	ca.Put(map[string][]byte{"ca.crt": strangers.PEM})
 	s.metric(`usher_certificate_renewals_total{files="api",result="taken"} 1`)
-	if response, err := s.add(s.client(s.authority, &theirs, false)); err != nil || response.StatusCode != 201 {
+	if response, err := s.add(s.client(s.authority, &theirs, false)); err != nil || response.StatusCode != http.StatusCreated {
 		t.Error(response, err)
 	}
 	if _, err := s.add(s.client(s.authority, &ours, false)); err == nil {
@@ -179,12 +211,12 @@ func TestTheOperationsPortSpeaksTLS(t *testing.T) {
 		t.Fatal(s.ops)
 	}
 	response, err := s.client(s.authority, nil, true).Get(s.ops + "/readyz")
-	if err != nil || response.StatusCode != 200 {
+	if err != nil || response.StatusCode != http.StatusOK {
 		t.Fatal(response, err)
 	}
 	_ = response.Body.Close()
 	plain, err := http.Get("http" + strings.TrimPrefix(s.url, "https") + "/docs")
-	if err != nil || plain.StatusCode != 400 {
+	if err != nil || plain.StatusCode != http.StatusBadRequest {
 		t.Error("plain HTTP:", plain, err)
 	}
 	_ = plain.Body.Close()
