@@ -64,6 +64,7 @@ func TestEveryManifestIsStrictlyOfItsType(t *testing.T) {
 			"everything": {"Deployment": 1, "StatefulSet": 1, "Service": 3, "Secret": 1, "NetworkPolicy": 2, "PodDisruptionBudget": 2, "ServiceAccount": 1, "Pod": 1,
 				"HorizontalPodAutoscaler": 1, "Ingress": 1, "HTTPRoute": 1, "ServiceMonitor": 2, "PrometheusRule": 1, "ConfigMap": 5},
 			"secrets-by-reference": {"Deployment": 1, "Service": 2, "PodDisruptionBudget": 1, "Ingress": 1, "Pod": 1},
+			"tls":                  {"Deployment": 1, "Service": 2, "Secret": 1, "NetworkPolicy": 1, "PodDisruptionBudget": 1, "ServiceAccount": 1, "Pod": 1, "ServiceMonitor": 1},
 		}[name]
 		if fmt.Sprint(kinds) != fmt.Sprint(want) {
 			t.Errorf("rendered %v, want %v", kinds, want)
@@ -292,6 +293,64 @@ func TestEnvironmentIsThatOfTheBinary(t *testing.T) {
 	}
 }
 
+// TestTLSReachesEverybody: who speaks to a gateway with certificates does so by TLS, and its folders are mounted whole, so
+// that what the cluster renews is seen.
+func TestTLSReachesEverybody(t *testing.T) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, name string, r rendered) {
+		secure := name == "tls"
+		scheme := core.URISchemeHTTPS
+		if !secure {
+			scheme = ""
+		}
+		objects := r.objects(t)
+		gateway, check := pods(objects)["Deployment"].Spec, pods(objects)["Pod"].Spec
+		c := gateway.Containers[0]
+		for _, p := range []*core.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
+			if p.HTTPGet.Scheme != scheme {
+				t.Errorf("probes %s by %q", p.HTTPGet.Path, p.HTTPGet.Scheme)
+			}
+		}
+		mounted := make(map[string]bool)
+		for _, m := range c.VolumeMounts {
+			mounted[m.MountPath] = true
+			if m.SubPath != "" {
+				t.Errorf("%s is a subPath, which is never renewed", m.MountPath)
+			}
+		}
+		for _, e := range c.Env {
+			if path, file := e.Value, strings.HasSuffix(e.Name, "_FILE"); file && !mounted[path[:strings.LastIndex(path, "/")]] {
+				t.Errorf("%s is %s, where nothing is mounted", e.Name, path)
+			}
+		}
+		if mounted["/etc/usher/tls"] != secure || mounted["/etc/usher/tls-clients"] != secure {
+			t.Errorf("mounted are %v", mounted)
+		}
+		if url := check.Containers[0].Env[0].Value; strings.HasPrefix(url, "https://") != secure {
+			t.Errorf("helm test calls %s", url)
+		}
+		for _, v := range check.Volumes {
+			for _, item := range v.Secret.Items {
+				if item.Key == "tls.key" {
+					t.Error("helm test has the gateway's key")
+				}
+			}
+		}
+		for _, o := range objects {
+			switch o := o.(type) {
+			case *core.Service:
+				if p := o.Spec.Ports[0]; !strings.HasSuffix(o.Name, "-etcd") && (*p.AppProtocol == "https") != secure {
+					t.Errorf("service %s speaks %s", o.Name, *p.AppProtocol)
+				}
+			case *monitoring.ServiceMonitor:
+				if e := o.Spec.Endpoints[0]; secure && (e.Scheme == nil || *e.Scheme != "https" || e.TLSConfig == nil) {
+					t.Errorf("Prometheus scrapes by %v", e.Scheme)
+				}
+			}
+		}
+	})
+}
+
 func TestWrongValuesAreRefused(t *testing.T) {
 	t.Parallel()
 	for says, text := range map[string]string{
@@ -304,6 +363,9 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"requests":    "{resources: {requests: null}, etcd: {enabled: true}}",
 		"ratio":       "{tracing: {ratio: 2}, etcd: {enabled: true}}",
 		"hosts":       "{ingress: {enabled: true}, etcd: {enabled: true}}",
+		"certificate": "{tls: {ops: true}, etcd: {enabled: true}}",
+		"minVersion":  "{tls: {secretName: a, minVersion: '1.1'}, etcd: {enabled: true}}",
+		"tlsConfig":   "{tls: {secretName: a, ops: true}, metrics: {serviceMonitor: {enabled: true}}, etcd: {enabled: true}}",
 		"parentRefs":  "{httpRoute: {enabled: true}, etcd: {enabled: true}}",
 		"runbookURLs": "{metrics: {rules: {runbookURLs: a}}, etcd: {enabled: true}}",
 	} {

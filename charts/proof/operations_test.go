@@ -117,6 +117,7 @@ func TestTheOperationsPage(t *testing.T) {
 	t.Run("a member", func(t *testing.T) { replaceMember(t, page, etcd, usher) })
 	t.Run("keys", func(t *testing.T) { rotateKeys(t, page, etcd, usher) })
 	t.Run("full", func(t *testing.T) { makeRoom(t, page, etcd, usher) })
+	t.Run("etcd's users", func(t *testing.T) { ownUsers(t, page, etcd, usher) })
 	t.Run("embedded", func(t *testing.T) { restoreEmbedded(t, page, usher) })
 	for _, found := range command.FindAllStringSubmatch(page.text, -1) {
 		if !page.ran[found[1]] {
@@ -322,6 +323,23 @@ func makeRoom(t *testing.T, page *page, etcd, usher string) {
 		status, _ := g.call(key, http.MethodPost, "/api/v1/rooms/CS101/participants", `{"display_name":"B"}`)
 		return status == http.StatusCreated
 	})
+}
+
+func ownUsers(t *testing.T, page *page, etcd, usher string) {
+	members := cluster(t, etcd, certificates(t, time.Hour), 1<<30)
+	all := endpoints(members)
+	for _, line := range []string{"role add", "role grant-permission", "user add usher", "user grant-role usher", "user add root", "user grant-role root", "auth enable"} {
+		page.run(t, "", "etcdctl "+line, "<password>", "secret", "<another>", "more-secret", "ETCDCTL_ENDPOINTS", all)
+	}
+	g := startGateway(t, usher, masterKeys(t), "--etcd-endpoints", all, "--etcd-user", "usher", "--etcd-password", "secret")
+	_, key := g.tenant(t, "{}")
+	g.seats(t, key, "CS101", 3)
+	for _, words := range []string{"get /other", "put /other x", "snapshot save " + filepath.Join(t.TempDir(), "db"), "user list"} {
+		c := exec.Command(page.tools["etcdctl"], append([]string{"--endpoints", members[0].plain, "--user", "usher:secret"}, strings.Fields(words)...)...)
+		if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "denied") {
+			t.Errorf("the gateways' user may %s: %v %s", words, err, out)
+		}
+	}
 }
 
 func restoreEmbedded(t *testing.T, page *page, usher string) {

@@ -74,8 +74,23 @@ Secret and the checksum of it agree even when the keys are new.
 {{- if .Values.issuerURL }}{{ .Values.issuerURL }}
 {{- else if and .Values.ingress.enabled .Values.ingress.hosts }}{{ ternary "https" "http" (ne .Values.ingress.tlsSecretName "") }}://{{ first .Values.ingress.hosts }}
 {{- else if and .Values.httpRoute.enabled .Values.httpRoute.hostnames }}https://{{ first .Values.httpRoute.hostnames }}
-{{- else }}http://{{ include "usher.fullname" . }}.{{ .Release.Namespace }}.svc{{ if ne (int .Values.service.port) 80 }}:{{ .Values.service.port }}{{ end }}
+{{- else }}{{ include "usher.serviceURL" . }}
 {{- end }}
+{{- end }}
+
+{{- define "usher.scheme" -}}
+{{ ternary "https" "http" (ne .Values.tls.secretName "") }}
+{{- end }}
+
+{{- define "usher.opsScheme" -}}
+{{ ternary "https" "http" .Values.tls.ops }}
+{{- end }}
+
+{{/* Where the API is inside the cluster. */}}
+{{- define "usher.serviceURL" -}}
+{{- $scheme := include "usher.scheme" . }}
+{{- $usual := ternary 443 80 (eq $scheme "https") }}
+{{- $scheme }}://{{ include "usher.fullname" . }}.{{ .Release.Namespace }}.svc{{ if ne (int .Values.service.port) $usual }}:{{ .Values.service.port }}{{ end }}
 {{- end }}
 
 {{/* What the restricted pod security standard asks of a container. */}}
