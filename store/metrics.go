@@ -15,6 +15,7 @@ type metrics struct {
 	batch     prometheus.Histogram
 	wait      prometheus.Histogram
 	redecided prometheus.Counter
+	shed      prometheus.Counter
 	commits   *prometheus.HistogramVec
 
 	lag      prometheus.Histogram
@@ -39,6 +40,9 @@ func newMetrics(s *Store, registry prometheus.Registerer) *metrics {
 		}),
 		redecided: make.NewCounter(prometheus.CounterOpts{
 			Name: "usher_writer_redecided_total", Help: "Changes that were decided again because another replica had written first.",
+		}),
+		shed: make.NewCounter(prometheus.CounterOpts{
+			Name: "usher_writer_shed_total", Help: "Changes that were refused because more came than the log takes.",
 		}),
 		commits: make.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "usher_log_commit_duration_seconds", Help: "Transactions of the log: committed, refused for sure, or of unknown outcome.", Buckets: commitBuckets,

@@ -78,6 +78,8 @@ type writer struct {
 	queue  []*submission // guarded by mu
 	closed bool          // guarded by mu: nobody serves the queue any more
 	wake   chan struct{}
+
+	backlog backlog // only the writer touches it
 }
 
 func newWriter(s *Store) *writer { return &writer{store: s, wake: make(chan struct{}, 1)} }
@@ -185,9 +187,11 @@ func (w *writer) round(ctx context.Context, batch []*submission) {
 		}
 		later = append(later, rest...)
 	}
-	w.putBack(later)
+	w.putBack(w.shed(later))
 	if len(groups) > 0 {
+		began := time.Now()
 		w.send(ctx, groups)
+		w.backlog.round = time.Since(began)
 	}
 }
 
