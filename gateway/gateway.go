@@ -40,6 +40,10 @@ type Options struct {
 	MaxStaleness   time.Duration // how old the index may be and still answer; 10 min
 	RequestTimeout time.Duration // for one request, whatever it waits for; 15 s
 
+	// MaxCPUWait is how long nine in ten goroutines may wait for a processor before a part of the requests is
+	// refused; 0: none is.
+	MaxCPUWait time.Duration
+
 	Now func() time.Time // time.Now
 
 	Metrics         prometheus.Registerer // where the metrics go; nil: nowhere
@@ -55,9 +59,10 @@ type Gateway struct {
 
 	operator [sha256.Size]byte // of the operator's key
 
-	limits  limits
-	metrics metrics
-	byOwner *tenantMetrics
+	limits   limits
+	overload overload
+	metrics  metrics
+	byOwner  *tenantMetrics
 
 	origins origins
 }
@@ -77,6 +82,8 @@ func New(o Options) *Gateway {
 		Options: o, operator: sha256.Sum256([]byte(o.OperatorKey.Reveal())), limits: limits{replicas: o.Log.Replicas},
 		lines: o.Logger.Handler(), metrics: newMetrics(o.Metrics), byOwner: newTenantMetrics(o.MaxTenantSeries, o.Rooms.Census, o.Metrics),
 	}
+	g.overload.most, g.overload.waits = o.MaxCPUWait, readWaits
+	g.overload.shed = func(kind string) { g.metrics.shed.WithLabelValues(kind).Inc() }
 	g.route()
 	return g
 }

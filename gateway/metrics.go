@@ -23,6 +23,7 @@ type metrics struct {
 	allowed  map[credential]prometheus.Counter // of auth, the decisions that are made all the time
 	passed   prometheus.Counter                // by the rate limit
 	refused  prometheus.Counter
+	shed     *prometheus.CounterVec
 	panics   prometheus.Counter
 }
 
@@ -47,6 +48,9 @@ func newMetrics(registry prometheus.Registerer) metrics {
 		}, []string{"credential", "decision"}),
 		allowed: map[credential]prometheus.Counter{},
 		passed:  limits.WithLabelValues(decisionAllowed), refused: limits.WithLabelValues("refused"),
+		shed: make.NewCounterVec(prometheus.CounterOpts{
+			Name: "usher_http_shed_total", Help: "Requests that were refused because there was more to do than the processors can.",
+		}, []string{"kind"}),
 		panics: make.NewCounter(prometheus.CounterOpts{Name: "usher_http_panics_total", Help: "Requests whose handling ended in a panic, which was caught."}),
 	}
 	for _, by := range []credential{operatorKey, apiKey, serviceJWT, seatJWT} {

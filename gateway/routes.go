@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -248,6 +249,11 @@ func (g *Gateway) answer(w *recorder, c *call) (answer, error) {
 	}
 	if err := g.limit(c, w); err != nil {
 		return answer{}, err
+	}
+	if c.caller.credential != operatorKey { // who has to put right what is wrong
+		if err := g.overload.admit(c.Method, time.Now()); err != nil {
+			return answer{}, err
+		}
 	}
 	return c.route.handle(c)
 }

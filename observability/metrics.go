@@ -42,6 +42,11 @@ func (m *Metrics) Certificate(purpose string, c *x509.Certificate) {
 	m.certificates.WithLabelValues(purpose).Set(float64(c.NotAfter.Unix()))
 }
 
+// Connections is the gauge of connections to the API.
+func (m *Metrics) Connections() prometheus.Gauge {
+	return promauto.With(m.Registry).NewGauge(prometheus.GaugeOpts{Name: "usher_http_connections", Help: "Connections to the API that are open."})
+}
+
 // Renewal notes that changed files of certificates were taken, or were no good.
 func (m *Metrics) Renewal(files string, err error) {
 	result := "taken"

@@ -47,7 +47,7 @@ func (p *process) ask(method, path, body string, headers ...string) (status int,
 }
 
 // until waits for something to become true.
-func until(t *testing.T, what string, is func() bool) {
+func until(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !is(); {
 		if time.Now().After(deadline) {

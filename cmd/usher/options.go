@@ -48,6 +48,12 @@ type options struct {
 
 	TrustedProxies []string
 	MaxConnections int
+	MaxCPUWait     time.Duration
+
+	HeaderTimeout time.Duration
+	BodyTimeout   time.Duration
+	AnswerTimeout time.Duration
+	IdleTimeout   time.Duration
 
 	OTLPEndpoint    string
 	OTLPProtocol    string
@@ -85,10 +91,15 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.EtcdListen, "etcd-listen", "", "URL at which the embedded etcd also serves etcd's own clients, e.g. http://127.0.0.1:2379 for etcdctl")
 	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", nil, "networks of proxies whose X-Forwarded-For is believed, comma-separated, e.g. 10.0.0.0/8")
 	f.IntVar(&o.MaxConnections, "max-connections", 10_000, "how many connections to the API there may be at once; others wait to be taken")
+	f.DurationVar(&o.MaxCPUWait, "max-cpu-wait", 20*time.Millisecond, "how long work may wait for a processor, in nine cases of ten, before a part of the requests is refused with 503; 0: none is")
 	f.StringVar(&o.OTLPEndpoint, "otlp-endpoint", "", "URL of an OpenTelemetry collector to send traces to, e.g. http://localhost:4317 (default: no traces)")
 	f.StringVar(&o.OTLPProtocol, "otlp-protocol", "grpc", "grpc or http: how the collector is spoken to")
 	f.Float64Var(&o.TraceRatio, "trace-ratio", 0.01, "share of requests to trace of those whose caller has not decided it (traceparent)")
 	f.IntVar(&o.MaxTenantSeries, "metrics-max-tenants", gateway.DefaultTenantSeries, "how many tenants have metrics of their own; the others share one")
+	f.DurationVar(&o.HeaderTimeout, "header-timeout", 10*time.Second, "how long a caller may take to send a request's header, and for a TLS handshake")
+	f.DurationVar(&o.BodyTimeout, "body-timeout", 30*time.Second, "how long it may take to send a request, header and body")
+	f.DurationVar(&o.AnswerTimeout, "answer-timeout", time.Minute, "how long a request may take from the end of its header until its answer is sent")
+	f.DurationVar(&o.IdleTimeout, "idle-timeout", 2*time.Minute, "how long a connection may wait for its next request")
 	f.DurationVar(&o.MaxStaleness, "max-staleness", 10*time.Minute, "for how long to answer reads after the last word from etcd")
 	f.DurationVar(&o.StartTimeout, "start-timeout", 2*time.Minute, "for how long to wait for etcd, and then for the first list of the log, before giving up")
 	f.DurationVar(&o.DrainDelay, "drain-delay", 0, "for how long to take new requests after SIGTERM, while not ready: what load balancers need to turn away")
@@ -135,6 +146,9 @@ func (o *options) check() error {
 	}
 	if o.TraceRatio < 0 || o.TraceRatio > 1 {
 		return errors.New("--trace-ratio must be between 0 and 1")
+	}
+	if min(o.HeaderTimeout, o.BodyTimeout, o.AnswerTimeout, o.IdleTimeout) <= 0 {
+		return errors.New("--header-timeout, --body-timeout, --answer-timeout and --idle-timeout must be more than 0")
 	}
 	if o.MaxConnections < 1 {
 		return errors.New("--max-connections must be at least 1")

@@ -120,12 +120,13 @@ func run(ctx context.Context, o options) (err error) {
 	g := gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seats,
 		OperatorKey: secrets.operatorKey, Logger: logger, MaxStaleness: o.MaxStaleness, TrustedProxies: proxies,
-		Metrics: seen.metrics, MaxTenantSeries: o.MaxTenantSeries,
+		MaxCPUWait: o.MaxCPUWait,
+		Metrics:    seen.metrics, MaxTenantSeries: o.MaxTenantSeries,
 	})
 	board := operations.New(operations.Options{
 		Log: log, Metrics: seen.metrics, Level: seen.level, Recent: seen.notices, Logger: logger, Version: seen.build.Version,
 	})
-	return serveBoth(ctx, o, logger, port{listener: api, tls: apiTLS, handler: seen.traced(g)}, port{listener: ops, tls: opsTLS, handler: board}, board,
+	return serveBoth(ctx, o, logger, port{listener: api, tls: apiTLS, handler: seen.traced(g), open: seen.metrics.Connections()}, port{listener: ops, tls: opsTLS, handler: board}, board,
 		func() error { return welcome(ctx, o, secrets, tenants, api.Addr(), ops.Addr()) })
 }
 

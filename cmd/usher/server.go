@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
@@ -20,16 +21,9 @@ import (
 	"usher/gateway/operations"
 )
 
-// What a caller may take its time for. Each has a whole connection to itself until then, so none may take long.
 const (
-	headerWait = 10 * time.Second // and for a TLS handshake
-	bodyWait   = 30 * time.Second // from the first byte of the header to the last of the body
-	answerWait = time.Minute      // from the end of the header to the last byte of the answer
-	idleWait   = 2 * time.Minute  // between two requests
-	pingWait   = 15 * time.Second // of an HTTP/2 connection that is silent, and then for its answer
-
-	profileWait = 5 * time.Minute // answerWait of the operations port: a profile takes as long as it is asked to
-
+	pingWait       = 15 * time.Second // of an HTTP/2 connection that is silent, and then for its answer
+	profileWait    = 5 * time.Minute  // the operations port answers for as long as a profile is asked to take
 	maxHeaderBytes = 32 << 10
 	opsConnections = 256
 )
@@ -40,7 +34,8 @@ type port struct {
 	tls         *tls.Config // nil: plain HTTP
 	handler     http.Handler
 	answerWait  time.Duration
-	connections int // at once; those beyond wait to be taken
+	connections int              // at once; those beyond wait to be taken
+	open        prometheus.Gauge // nil: not told
 }
 
 // serveBoth serves until the context ends. Then it is not ready, and its answers ask callers to connect anew, elsewhere;
@@ -49,8 +44,8 @@ func serveBoth(ctx context.Context, o options, logger *slog.Logger, api, ops por
 	farewell := &farewell{Handler: api.handler}
 	api.handler = farewell
 	api.connections, ops.connections = o.MaxConnections, opsConnections
-	api.answerWait, ops.answerWait = answerWait, profileWait
-	servers := []*http.Server{newServer(api, logger), newServer(ops, logger)}
+	api.answerWait, ops.answerWait = o.AnswerTimeout, profileWait
+	servers := []*http.Server{newServer(api, o, logger), newServer(ops, o, logger)}
 	running, ctx := errgroup.WithContext(ctx)
 	running.Go(func() error {
 		board.Sample(ctx)
@@ -86,12 +81,22 @@ func serve(s *http.Server, p port) (err error) {
 	return nil
 }
 
-func newServer(p port, logger *slog.Logger) *http.Server {
+// newServer gives callers so long for each thing: they hold a connection until then, so none may take for ever.
+func newServer(p port, o options, logger *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: p.handler, TLSConfig: p.tls, ConnContext: gateway.ConnContext,
-		ReadHeaderTimeout: headerWait, ReadTimeout: bodyWait, WriteTimeout: p.answerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeaderBytes,
-		HTTP2:    &http.HTTP2Config{SendPingTimeout: pingWait, PingTimeout: pingWait, WriteByteTimeout: bodyWait},
+		Handler: p.handler, TLSConfig: p.tls, ConnContext: gateway.ConnContext, MaxHeaderBytes: maxHeaderBytes,
+		ReadHeaderTimeout: o.HeaderTimeout, ReadTimeout: o.BodyTimeout, WriteTimeout: p.answerWait, IdleTimeout: o.IdleTimeout,
+		HTTP2:    &http.HTTP2Config{SendPingTimeout: pingWait, PingTimeout: pingWait, WriteByteTimeout: o.BodyTimeout},
 		ErrorLog: log.New(serverLog{logger}, "", 0),
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch {
+			case p.open == nil:
+			case state == http.StateNew:
+				p.open.Inc()
+			case state == http.StateClosed || state == http.StateHijacked:
+				p.open.Dec()
+			}
+		},
 	}
 }
 

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 
 // process is a running usher.
 type process struct {
-	t      *testing.T
+	t      testing.TB
 	cmd    *exec.Cmd
 	url    string
 	ops    string // URL of the operations port
@@ -52,7 +52,7 @@ var (
 )
 
 // start runs usher on a data directory until it serves and, on a first start, until it has printed its key.
-func start(t *testing.T, dir string, first bool, more ...string) *process {
+func start(t testing.TB, dir string, first bool, more ...string) *process {
 	t.Helper()
 	p := &process{t: t, stderr: &bytes.Buffer{}}
 	p.cmd = exec.Command(binary, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
