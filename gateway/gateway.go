@@ -128,6 +128,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.answer.set(headerRequestID, c.id)
 	c.answer.set(headerRevision, strconv.FormatInt(g.Log.Revision(), 10))
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		// It may have had a Content-Length as well, which net/http has dropped: then a proxy before us may have read it in
+		// another way, and what follows may not be a request (RFC 9112, section 6.1).
+		c.answer.set("Connection", "close")
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			g.metrics.panics.Inc()

@@ -56,6 +56,9 @@ func newMetrics(registry prometheus.Registerer) metrics {
 	for _, by := range []credential{operatorKey, apiKey, serviceJWT, seatJWT} {
 		m.allowed[by] = m.auth.WithLabelValues(string(by), decisionAllowed)
 	}
+	for _, kind := range []string{"read", "write"} {
+		m.shed.WithLabelValues(kind)
+	}
 	return m
 }
 

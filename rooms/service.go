@@ -1,7 +1,11 @@
 package rooms
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -62,7 +66,8 @@ const (
 )
 
 // CheckMetadata takes the white space out of the metadata of a room or a participant, and says what is wrong with it: it
-// must be a JSON object of at most 4 KiB.
+// must be a JSON object of at most 4 KiB, and no number in it may be one that most readers of JSON cannot hold (RFC 8259,
+// section 6): whoever lists a room must be able to read all of it.
 func CheckMetadata(m *jsontext.Value) (problem string) {
 	if len(*m) == 0 {
 		return ""
@@ -73,9 +78,28 @@ func CheckMetadata(m *jsontext.Value) (problem string) {
 		return "must be a JSON object"
 	case len(compact) > maxMetadataBytes:
 		return "must be at most 4 KiB of JSON"
+	case !finite(compact):
+		return "must not have a number that is greater than any double"
 	}
 	*m = compact
 	return ""
+}
+
+// finite says whether every number of the JSON is one that a double holds, more or less exactly.
+func finite(v jsontext.Value) bool {
+	d := jsontext.NewDecoder(bytes.NewReader(v))
+	for {
+		token, err := d.ReadToken()
+		if err != nil {
+			return errors.Is(err, io.EOF)
+		}
+		if token.Kind() != '0' {
+			continue
+		}
+		if _, err := strconv.ParseFloat(token.String(), 64); err != nil {
+			return false
+		}
+	}
 }
 
 // Created is a room that was made.

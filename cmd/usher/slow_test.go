@@ -2,10 +2,12 @@ package main_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -31,7 +33,7 @@ func ended(t *testing.T, conn net.Conn) string {
 	t.Helper()
 	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	said, err := io.ReadAll(conn)
-	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the connection is still open")
 	}
 	return string(said)
@@ -105,7 +107,7 @@ func TestSlowCallersHurtNobody(t *testing.T) {
 			for deadline := time.Now().Add(30 * time.Second); ; {
 				_ = conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 				_, err := io.WriteString(conn, ask)
-				if timeout, ok := err.(net.Error); err != nil && (!ok || !timeout.Timeout()) {
+				if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 					return // ended
 				}
 				if time.Now().After(deadline) {
