@@ -124,17 +124,22 @@ func (b *besieged) attack(t testing.TB, s openapitest.Sample, header, value stri
 	for _, h := range s.Header {
 		request.Header.Add(h[0], h[1])
 	}
-	response, err := (&http.Client{Transport: openapitest.Transport(t, http.DefaultTransport)}).Do(request)
+	response, err := http.DefaultTransport.RoundTrip(request)
 	if err != nil {
 		return // net/http would not send it
 	}
+	if response.StatusCode == http.StatusBadRequest && response.Header.Get("X-Request-ID") == "" {
+		_ = response.Body.Close()
+		return // net/http did not take it for a request
+	}
+	openapitest.New(t).CheckAnswer(request, response)
 	body, err := io.ReadAll(response.Body)
 	_ = response.Body.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
 	what := fmt.Sprintf("%s %s?%s %q as %s %.60s %.300q: %d %s", s.Method, s.Path, s.Query, s.Header, header, value, s.Body, response.StatusCode, body)
-	if response.StatusCode >= 500 {
+	if honest := response.StatusCode == http.StatusServiceUnavailable && response.Header.Get("Retry-After") != ""; response.StatusCode >= 500 && !honest {
 		t.Errorf("an error of ours: %s", what)
 	}
 	if answer := string(body) + fmt.Sprint(response.Header); strings.Contains(answer, marker) {
@@ -169,7 +174,10 @@ func drawn(choices []byte) openapitest.Draw {
 	}
 }
 
-// FuzzRequests sends requests that the API's document suggests, more or less, to a real gateway on a real log.
+// FuzzRequests sends requests that the API's document suggests, more or less, to a real gateway on a real log. What a
+// server runs differs from time to time, so it is useless to make what it found smaller:
+//
+//	go test ./gateway -run '^$' -fuzz '^FuzzRequests$' -fuzztime 5m -fuzzminimizetime 1x
 func FuzzRequests(f *testing.F) {
 	b := besiege(f)
 	for i := range 60 {
