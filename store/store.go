@@ -23,12 +23,17 @@ import (
 type Options struct {
 	Prefix        string           // of every key; "" means DefaultPrefix
 	MaxTxnOps     int              // etcd's --max-txn-ops; 0 means DefaultMaxTxnOps
-	CommitTimeout time.Duration    // for one transaction; 0 means 5 s
+	CommitTimeout time.Duration    // for one transaction; 0 means DefaultCommitTimeout
 	Now           func() time.Time // what staleness is measured by; nil means time.Now
 	Logger        *slog.Logger
 	Metrics       prometheus.Registerer // where the metrics go; nil: nowhere
 	Tracer        trace.Tracer          // nil: no traces
 }
+
+// DefaultCommitTimeout is longer than an election takes (etcd's default: between one and two seconds), and short, since
+// nothing else is written meanwhile: etcd drops in silence what a member has sent on to a leader that it has lost, and on
+// the way back to one, so that transactions are lost several in a row.
+const DefaultCommitTimeout = 3 * time.Second
 
 // DefaultPrefix is where Usher's records lie in etcd; v1 is the version of their layout.
 const DefaultPrefix = "/usher/v1/"
@@ -69,7 +74,7 @@ func Open(log *Log, o Options, tables ...Definition) (*Store, error) {
 		o.MaxTxnOps = DefaultMaxTxnOps
 	}
 	if o.CommitTimeout == 0 {
-		o.CommitTimeout = 5 * time.Second
+		o.CommitTimeout = DefaultCommitTimeout
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"usher/store"
 )
 
 // aFault is done to the bench, with traffic meanwhile; when do returns, nothing is spoilt any more.
@@ -90,7 +92,7 @@ func killAll(t *testing.T, b *bench) {
 }
 
 // commitDeadline is how long a gateway waits for one transaction (store.Options.CommitTimeout), and those behind it with it.
-const commitDeadline = 5 * time.Second
+const commitDeadline = store.DefaultCommitTimeout
 
 // loseQuorum looks at what product §8 promises for then: reads go on, and say how old they may be; writes are refused.
 func loseQuorum(t *testing.T, b *bench) {
