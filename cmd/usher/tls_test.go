@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,7 +116,7 @@ func TestCertificatesAreRenewedWithoutALostRequest(t *testing.T) {
 		next := s.authority.Issue("usher", time.Now().Add(time.Duration(i+2)*time.Hour))
 		put(next)
 		s.metric(fmt.Sprintf(`usher_certificate_renewals_total{files="api",result="taken"} %d`, i+1))
-		s.metric(fmt.Sprintf(`usher_certificate_expires_timestamp_seconds{certificate="api"} %.9e`, float64(next.Leaf.NotAfter.Unix())))
+		s.metric(`usher_certificate_expires_timestamp_seconds{certificate="api"} ` + strconv.FormatFloat(float64(next.Leaf.NotAfter.Unix()), 'g', -1, 64)) // as Prometheus writes it
 		if !shown().Equal(next.Leaf) {
 			t.Error("the new certificate is not shown")
 		}
