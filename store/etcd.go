@@ -120,16 +120,15 @@ func (s *Store) compile(g *group) (compiled, error) {
 	c := compiled{compares: make([]clientv3.Cmp, 0, len(g.tx.guards)), writes: make([]clientv3.Op, 0, len(g.tx.order))}
 	for key := range g.tx.guards {
 		var modified int64
-		table, path, _ := strings.Cut(string(key), "/")
-		if row, ok := g.tx.snapshot.get(table, path); ok {
-			_, _, modified = s.index.tables[table].meta(row)
+		if row, ok := g.tx.snapshot.get(key.Table, key.Path); ok {
+			_, _, modified = s.index.tables[key.Table].meta(row)
 		}
-		c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(s.options.Prefix+string(key)), "=", modified))
+		c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(s.logKey(key)), "=", modified))
 	}
 	for _, key := range g.tx.order {
 		change := g.tx.changes[key]
 		if change.row == nil {
-			c.writes = append(c.writes, clientv3.OpDelete(s.options.Prefix+string(key)))
+			c.writes = append(c.writes, clientv3.OpDelete(s.logKey(key)))
 			continue
 		}
 		value, err := change.table.encode(change.row)
@@ -140,10 +139,13 @@ func (s *Store) compile(g *group) (compiled, error) {
 		if lifetime := change.table.lifetime(); lifetime > 0 {
 			options = append(options, clientv3.WithLease(s.leases.of(lifetime)))
 		}
-		c.writes = append(c.writes, clientv3.OpPut(s.options.Prefix+string(key), string(value), options...))
+		c.writes = append(c.writes, clientv3.OpPut(s.logKey(key), string(value), options...))
 	}
 	return c, nil
 }
+
+// logKey is where the log has the record.
+func (s *Store) logKey(k Key) string { return s.options.Prefix + k.Table + "/" + k.Path }
 
 // commit sends the groups as one transaction and says for each whether its compares held, and the revision at which
 // that was so. Groups hold disjoint keys: etcd evaluates all compares before any write, and refuses a key put twice.

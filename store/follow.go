@@ -305,10 +305,10 @@ func (s *Store) decode(key, value []byte, created, modified int64) (change, bool
 	}
 	row, err := c.table.decode(c.path, value, created, modified)
 	if err != nil {
-		short := Key(c.table.name() + "/" + c.path)
+		short := Key{c.table.name(), c.path}
 		s.index.reject(Rejected{Key: short, Revision: modified, Err: err})
 		s.options.Logger.Error("a record does not decode; its last good value stays in force",
-			slog.String("key", string(short)), slog.Int64("revision", modified), slog.Any("error", err))
+			slog.String("key", short.String()), slog.Int64("revision", modified), slog.Any("error", err))
 		return c, true
 	}
 	c.row, c.revision = row, modified

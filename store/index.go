@@ -175,7 +175,7 @@ func (ix *index) commit(changes []change) error {
 	}
 	txn.Commit()
 	for _, c := range changes {
-		delete(ix.rejected, Key(c.table.name()+"/"+c.path))
+		delete(ix.rejected, Key{c.table.name(), c.path})
 	}
 	return nil
 }

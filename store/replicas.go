@@ -74,7 +74,7 @@ func (s *Store) registerOnce(ctx context.Context, self Replica) error {
 		return fmt.Errorf("open a session: %w", err)
 	}
 	defer s.giveBack(ctx, session)
-	key := s.options.Prefix + string(replicas.Key(rand.Text()))
+	key := s.logKey(replicas.Key(rand.Text()))
 	putting, cancel := context.WithTimeout(ctx, s.options.CommitTimeout)
 	defer cancel()
 	if _, err := s.log.requests.Put(putting, key, string(value), clientv3.WithLease(session.Lease())); err != nil {

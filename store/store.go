@@ -151,6 +151,6 @@ func (s *Store) Rejected() []Rejected {
 	for _, r := range s.index.rejected {
 		all = append(all, r)
 	}
-	slices.SortFunc(all, func(a, b Rejected) int { return strings.Compare(string(a.Key), string(b.Key)) })
+	slices.SortFunc(all, func(a, b Rejected) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 	return all
 }

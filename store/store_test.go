@@ -232,7 +232,7 @@ func TestAValueThatDoesNotDecodeKeepsTheLastGoodOne(t *testing.T) {
 	put("a", "one")
 	put("b", "2")
 	row, ok := numbers.Get(s.Snapshot(), "a")
-	if rejected := s.Rejected(); !ok || row.Value != 1 || len(rejected) != 1 || rejected[0].Key != "numbers/a" {
+	if rejected := s.Rejected(); !ok || row.Value != 1 || len(rejected) != 1 || rejected[0].Key != numbers.Key("a") {
 		t.Errorf("a is %v; rejected: %v", row, rejected)
 	}
 	if row, ok := numbers.Get(s.Snapshot(), "b"); !ok || row.Value != 2 {

@@ -90,10 +90,13 @@ func (t Table[R]) Pending(tx *Tx, prefix string) iter.Seq[*Row[R]] {
 }
 
 // Key is where the record at the path lies below the store's prefix.
-func (t Table[R]) Key(path string) Key { return Key(t.Name + "/" + path) }
+func (t Table[R]) Key(path string) Key { return Key{t.Name, path} }
 
-// Key names one record: table/path.
-type Key string
+// Key names one record.
+type Key struct{ Table, Path string }
+
+// String is the key as the log has it, below the store's prefix.
+func (k Key) String() string { return k.Table + "/" + k.Path }
 
 // Definition is a Table of any record type, as Open takes it.
 type Definition interface {

@@ -66,7 +66,7 @@ func (tx *Tx) DeleteUnder(table, prefix string, limit int) (deleted int, more bo
 }
 
 func (tx *Tx) get(table, path string) (any, bool) {
-	if c, ok := tx.changes[Key(table+"/"+path)]; ok {
+	if c, ok := tx.changes[Key{table, path}]; ok {
 		return c.row, c.row != nil
 	}
 	return tx.snapshot.get(table, path)
@@ -106,7 +106,7 @@ func (tx *Tx) scan(table, prefix, after string) iter.Seq2[string, any] {
 
 // put records a change; a nil row is a delete.
 func (tx *Tx) put(table Definition, path string, row any) {
-	key := Key(table.name() + "/" + path)
+	key := Key{table.name(), path}
 	before, existed := tx.changes[key]
 	tx.undo = append(tx.undo, undo{key: key, before: before, existed: existed})
 	if !existed {

@@ -56,7 +56,7 @@ func (o *Operations) index(w http.ResponseWriter, r *http.Request) {
 		summary.Tables[table] = t
 	}
 	for _, rejected := range o.Log.Rejected() {
-		summary.Rejected = append(summary.Rejected, string(rejected.Key))
+		summary.Rejected = append(summary.Rejected, rejected.Key.String())
 	}
 	body, err := json.Marshal(summary, json.Deterministic(true))
 	if err != nil {
