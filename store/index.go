@@ -51,7 +51,7 @@ type pathIndex struct{}
 
 const pathIndexName = "id"
 
-// FromObject, FromArgs and PrefixFromArgs are what memdb asks for; the last makes "id_prefix", which changed uses.
+// FromObject, FromArgs and PrefixFromArgs are what memdb asks for; the last makes "id_prefix".
 
 func (pathIndex) FromObject(row any) (bool, []byte, error) {
 	return true, bytesOf(row.(interface{ rowPath() string }).rowPath()), nil
@@ -124,8 +124,19 @@ var lookUps = sync.Pool{New: func() any { return new(lookUp) }}
 
 func (s *Snapshot) scan(table, prefix, after string) iter.Seq2[string, any] {
 	return func(yield func(string, any) bool) {
-		from := max(prefix, after)
-		rows, err := s.txn.LowerBound(table, pathIndexName, from)
+		if after < prefix { // as nearly always; memdb then knows by itself where the prefix ends
+			rows, err := s.txn.Get(table, pathIndexName+"_prefix", prefix)
+			if err != nil { // only for a table that is none of ours
+				return
+			}
+			for row := rows.Next(); row != nil; row = rows.Next() {
+				if !yield(row.(interface{ rowPath() string }).rowPath(), row) {
+					return
+				}
+			}
+			return
+		}
+		rows, err := s.txn.LowerBound(table, pathIndexName, after)
 		if err != nil {
 			return
 		}
