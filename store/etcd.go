@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -33,6 +34,10 @@ type Log struct {
 	// (etcd issue 15402: the two starve each other on one TLS connection).
 	requests, watch *clientv3.Client
 	close           func() error
+
+	endpoints []string   // all that were given; the clients use those of them that are well. None for an embedded server
+	choosing  sync.Mutex // guards the endpoints of the watch's client, whose Dial reads them without its own lock
+	slow      slowness   // of whatever members should bring; nil for an embedded server
 }
 
 // Close ends the connections, and the embedded server if there is one.
@@ -68,7 +73,8 @@ func Dial(ctx context.Context, o DialOptions) (*Log, error) {
 		config.DialOptions = []grpc.DialOption{grpc.WithTransportCredentials(renewed{o.TLS})}
 	}
 	asking := config
-	asking.DialOptions = append(slices.Clone(config.DialOptions), grpc.WithChainUnaryInterceptor(requireLeader))
+	slow := make(slowness, 1)
+	asking.DialOptions = append(slices.Clone(config.DialOptions), grpc.WithChainUnaryInterceptor(requireLeader, slow.intercept))
 	if o.Tracing != nil { // the watch is left out: it would be one span for ever
 		asking.DialOptions = append(asking.DialOptions, grpc.WithStatsHandler(otelgrpc.NewClientHandler(
 			otelgrpc.WithTracerProvider(o.Tracing), otelgrpc.WithPropagators(propagation.TraceContext{}),
@@ -82,7 +88,8 @@ func Dial(ctx context.Context, o DialOptions) (*Log, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("connect to etcd at %s: %w", strings.Join(o.Endpoints, ", "), err), requests.Close())
 	}
-	l := &Log{requests: requests, watch: watch, close: func() error { return errors.Join(watch.Close(), requests.Close()) }}
+	l := &Log{requests: requests, watch: watch, endpoints: endpoints, slow: slow,
+		close: func() error { return errors.Join(watch.Close(), requests.Close()) }}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	if _, err := requests.Get(ctx, "usher", clientv3.WithCountOnly()); err != nil && !errors.Is(err, rpctypes.ErrPermissionDenied) {
@@ -94,7 +101,7 @@ func Dial(ctx context.Context, o DialOptions) (*Log, error) {
 // requireLeader has a member that knows no leader say so at once. Otherwise one that is cut off from its peers keeps what
 // it is asked until the time is over, and the client goes on to ask it every third time.
 func requireLeader(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-	if strings.HasPrefix(method, "/etcdserverpb.KV/") { // a member's status is of interest also then
+	if strings.HasPrefix(method, "/etcdserverpb.KV/") {
 		ctx = clientv3.WithRequireLeader(ctx)
 	}
 	return invoke(ctx, method, request, reply, conn, options...)

@@ -185,7 +185,11 @@ func (s *Store) watch(ctx context.Context) (heard bool, err error) {
 		clientv3.WithProgressNotify(), clientv3.WithCreatedNotify(), clientv3.WithFragment())
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	var quiet quietness
+	var (
+		quiet  quietness
+		began  = time.Now()
+		member uint64 // the id of the one at the other end; 0 before it has said anything
+	)
 	for {
 		select {
 		case response, open := <-events:
@@ -195,7 +199,7 @@ func (s *Store) watch(ctx context.Context) (heard bool, err error) {
 			if err := s.hear(response); err != nil {
 				return heard, err
 			}
-			heard, quiet = true, quietness{}
+			heard, quiet, member = true, quietness{}, response.Header.MemberId
 		case demand := <-s.relistDemands:
 			return heard, demand
 		case <-s.progressDemands:
@@ -206,6 +210,9 @@ func (s *Store) watch(ctx context.Context) (heard bool, err error) {
 			}
 			if quiet.lost() {
 				return heard, errors.New("the watch does not answer")
+			}
+			if heard && s.members.leftOutSince(member, began) {
+				return heard, errors.New("the member of etcd at the other end does not serve")
 			}
 		case <-ctx.Done():
 			return heard, ctx.Err()

@@ -93,6 +93,7 @@ func Open(log *Log, o Options, tables ...Definition) (*Store, error) {
 	ix.onApply = s.fresh.reached
 	s.writer = newWriter(s)
 	s.metrics = newMetrics(s, o.Metrics)
+	s.members.ids = make(map[string]uint64)
 	s.members.describe(o.Metrics)
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop

@@ -348,6 +348,8 @@ func (w *writer) traced(ctx context.Context, groups []*group) (context.Context, 
 // shown waits until this replica's own reads show the revision. If they do not in time, the write has happened all the
 // same, but answering so would let the caller's next read contradict the answer.
 func (w *writer) shown(ctx context.Context, revision int64) error {
+	late := w.store.log.slow.timer() // of the member that is watched
+	defer late.Stop()
 	if err := w.store.index.wait(ctx, revision); err != nil {
 		return &usher.Error{Code: usher.CodeOutcomeUnknown, RetryAfter: retryAfter, Err: err,
 			Detail: "The write is in the log but this replica does not show it yet. Read before you repeat it."}

@@ -33,8 +33,9 @@ func log() Dashboard {
 				{Title: "Records that do not decode", Kind: Lines, Unit: Count, Width: 12, Bad: 1, Help: "Their last good value stays in force. Runbook: UsherRejectedRecord.", Queries: []Query{query("{{instance}}", "usher_log_rejected_records{@}")}},
 			}},
 			{"etcd, as the gateways see it", []Panel{
-				{Title: "Members that answer, and know a leader", Kind: Lines, Unit: Count, Width: 8, Help: "Runbooks: UsherEtcdMemberDown, UsherEtcdNoLeader.",
-					Queries: []Query{query("answer", "sum(max by (member) (usher_etcd_up{@}))"), query("know a leader", "sum(max by (member) (usher_etcd_has_leader{@}))")}},
+				{Title: "Members that answer, know a leader, and serve", Kind: Lines, Unit: Count, Width: 8, Help: "Who does not serve, while others do, gets no requests. Runbooks: UsherEtcdMemberDown, UsherEtcdNoLeader.",
+					Queries: []Query{query("answer", "sum(max by (member) (usher_etcd_up{@}))"), query("know a leader", "sum(max by (member) (usher_etcd_has_leader{@}))"),
+						query("serve", "sum(max by (member) (usher_etcd_serving{@}))")}},
 				{Title: "Database", Kind: Lines, Unit: Bytes, Width: 8, Help: "used is what a defragmentation would leave. Runbook: UsherEtcdQuota.",
 					Queries: []Query{query("{{member}}", "max by (member) (usher_etcd_db_size_bytes{@})"), query("{{member}} used", "max by (member) (usher_etcd_db_used_bytes{@})"), query("quota", "min(usher_etcd_db_quota_bytes{@})")}},
 				{Title: "Alarms", Kind: Lines, Unit: Count, Width: 8, Bad: 1, Help: "NOSPACE or CORRUPT: writes are refused. Runbook: UsherEtcdAlarm.", Queries: []Query{query("{{member}} {{alarm}}", "max by (member, alarm) (usher_etcd_alarm{@})")}},

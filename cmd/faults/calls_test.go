@@ -234,5 +234,5 @@ func (w *workload) end(r *room, random *rand.Rand) *call {
 // list asks who is in the room, as everybody must see it by now.
 func (w *workload) list(r *room, random *rand.Rand) {
 	w.ask(r.school.key, &call{kind: listKind, gateway: w.anyGateway(random), method: "GET", path: r.path() + "/participants?active=true",
-		headers: w.strongly(), school: r.school, room: r})
+		strong: true, school: r.school, room: r})
 }

@@ -237,7 +237,7 @@ func (w *workload) checkHistories(log *witness, since time.Time) (broken []strin
 			var told strings.Builder
 			for _, o := range history {
 				c := o.Metadata.(*call)
-				fmt.Fprintf(&told, "\n  %9.3f–%.3f %s", c.began.Sub(w.epoch).Seconds(), c.ended.Sub(w.epoch).Seconds(), c)
+				fmt.Fprintf(&told, "\n  %9.3f–%.3f %s (%+v → %+v)", c.began.Sub(w.epoch).Seconds(), c.ended.Sub(w.epoch).Seconds(), c, o.Input, o.Output)
 			}
 			broken = append(broken, fmt.Sprintf("the history of %s is not linearizable:%s", what, &told))
 		case porcupine.Ok:

@@ -45,7 +45,7 @@ func (r *registry) read(w *workload, random *rand.Rand) {
 }
 
 func (r *registry) reading(w *workload, random *rand.Rand) *call {
-	return &call{kind: configKind, gateway: w.anyGateway(random), method: "GET", path: r.path("/config"), headers: w.strongly()}
+	return &call{kind: configKind, gateway: w.anyGateway(random), method: "GET", path: r.path("/config"), strong: true}
 }
 
 // setting is the value that an answer with the settings has.

@@ -82,6 +82,7 @@ type call struct {
 	path    string
 	body    any
 	headers []string // pairs
+	strong  bool     // a read, as new as every answer that anybody has had before it
 
 	school *school
 	room   *room
@@ -150,6 +151,9 @@ func (w *workload) ask(key string, c *call) *call {
 		request.Header.Set(c.headers[i], c.headers[i+1])
 	}
 	c.began = time.Now()
+	if c.strong { // looked up when its time has begun: what ended before that is in it
+		request.Header.Set("Usher-Min-Revision", strconv.FormatInt(w.newest.Load(), 10))
+	}
 	response, err := w.client.Do(request)
 	if err == nil {
 		var text []byte
@@ -163,6 +167,7 @@ func (w *workload) ask(key string, c *call) *call {
 			}
 			c.code, _ = c.answer["code"].(string)
 			c.forgetTokens()
+			w.hear(c)
 		}
 	}
 	c.ended = time.Now()
@@ -221,6 +226,10 @@ func (w *workload) judge(c *call) {
 	case c.status == http.StatusTooManyRequests:
 		w.broken.add("the bench is limited: %s", c)
 	}
+}
+
+// hear notes how new an answer is, before its time has ended.
+func (w *workload) hear(c *call) {
 	revision, err := strconv.ParseInt(c.header.Get("Usher-Revision"), 10, 64)
 	if err != nil {
 		w.broken.add("an answer without a revision: %s", c)
@@ -229,11 +238,6 @@ func (w *workload) judge(c *call) {
 	for seen := w.newest.Load(); revision > seen && !w.newest.CompareAndSwap(seen, revision); {
 		seen = w.newest.Load()
 	}
-}
-
-// strongly makes a read as new as every answer that anybody has had before it.
-func (w *workload) strongly() []string {
-	return []string{"Usher-Min-Revision", strconv.FormatInt(w.newest.Load(), 10)}
 }
 
 func (w *workload) tag() string { return fmt.Sprintf("seat %d", w.tags.Add(1)) }
@@ -277,7 +281,7 @@ func newWorkload(t testing.TB, gateways []*gateway, perSecond int) *workload {
 	}
 	w.registry = newRegistry(t, w)
 	for _, g := range gateways { // all know the keys before they are used without a word of a revision
-		w.ask(operatorKey, &call{kind: readKind, gateway: g, method: "GET", path: w.registry.path("/config"), headers: w.strongly()})
+		w.ask(operatorKey, &call{kind: readKind, gateway: g, method: "GET", path: w.registry.path("/config"), strong: true})
 	}
 	return w
 }
