@@ -27,6 +27,7 @@ type overload struct {
 
 	mu     sync.Mutex
 	before waits         // guarded by mu
+	looked time.Time     // when that was; guarded by mu
 	wait   time.Duration // smoothed; guarded by mu
 	since  time.Time     // since when it has been too long; zero: it is not; guarded by mu
 	let    share         // of writes; guarded by mu
@@ -42,6 +43,7 @@ const (
 	leastShare     = share(0.1)             // when others on the machine are to blame, refusing does not help
 	shareFalls     = 0.85                   // each look
 	shareRises     = 0.05
+	overloadOver   = time.Second // after so long without a request, what was before says nothing
 	overloadRetry  = time.Second
 	overloadSpread = 2 * time.Second // callers come back at different times
 )
@@ -88,9 +90,11 @@ func (o *overload) look(now time.Time) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	seen := o.waits()
-	if o.before.counts == nil { // the first look shows the time before there was one
-		o.before, o.let = seen, 1
+	seen, idle := o.waits(), now.Sub(o.looked) > overloadOver // so it is at the first look too
+	o.looked = now
+	if idle {
+		o.before, o.wait, o.since, o.let = seen, 0, time.Time{}, 1
+		o.share.Store(nil)
 		return
 	}
 	o.wait += time.Duration(smoothing * float64(seen.ninetieth(o.before)-o.wait))

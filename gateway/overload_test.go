@@ -55,6 +55,10 @@ func TestOverload(t *testing.T) {
 	check("after a minute of overload", r, w, 2*float64(leastShare), float64(leastShare))
 	r, w = pass(fast, 10*time.Second)
 	check("when it is over", r, w, 1, 1)
+	pass(slow, time.Minute)
+	now = now.Add(2 * time.Second)
+	r, w = pass(fast, lookInterval)
+	check("when nobody has come meanwhile", r, w, 1, 1)
 	if shed["read"] == 0 || shed["write"] == 0 {
 		t.Errorf("counted: %v", shed)
 	}
