@@ -86,18 +86,22 @@ func (h *harness) gateway(name string, flags ...string) (*gateway, error) {
 	return g, nil
 }
 
-// withEtcd is gateway, with its etcd open to others.
-func (h *harness) withEtcd(name string) (*gateway, error) {
-	port, err := freePort(h.ctx)
-	if err != nil {
-		return nil, err
+// withEtcd is gateway, with its etcd open to others. A port that was free may have been taken when it is listened at.
+func (h *harness) withEtcd(name string) (g *gateway, err error) {
+	for range 3 {
+		port, err := freePort(h.ctx)
+		if err != nil {
+			return nil, err
+		}
+		etcd := "http://" + port
+		if g, err = h.gateway(name, "--etcd-listen", etcd); err == nil {
+			g.etcd = etcd
+			return g, nil
+		} else if !strings.Contains(err.Error(), "address already in use") {
+			return nil, err
+		}
 	}
-	etcd := "http://" + port
-	g, err := h.gateway(name, "--etcd-listen", etcd)
-	if err == nil {
-		g.etcd = etcd
-	}
-	return g, err
+	return nil, err
 }
 
 // beside starts another replica on the etcd of the first.
@@ -161,11 +165,14 @@ func (g *gateway) send(method, path, key string, body any, want int, revision in
 type owner struct{ ID, Key string }
 
 // tenants makes some. All that is raised above the defaults are bounds.
-func (g *gateway) tenants(n int) ([]owner, error) {
+func (g *gateway) tenants(n int) ([]owner, error) { return g.tenantsWith(n, 100_000) }
+
+// tenantsWith is tenants that may make so many requests in a second.
+func (g *gateway) tenantsWith(n, perSecond int) ([]owner, error) {
 	all := make([]owner, n)
 	for i := range all {
 		text, _, err := g.call(http.MethodPost, "/api/v1/tenants", operatorKey, map[string]any{"name": fmt.Sprintf("Tenant %d", i), "config": map[string]any{
-			"requests_per_second": 100_000, "burst": 100_000, "max_participants_per_room": 10_000, "max_concurrent_rooms": 100_000,
+			"requests_per_second": perSecond, "burst": perSecond, "max_participants_per_room": 10_000, "max_concurrent_rooms": 100_000,
 		}}, http.StatusCreated)
 		if err != nil {
 			return nil, err
@@ -293,14 +300,14 @@ func (h *harness) example(p plan) (request, body []byte, err error) {
 		return nil, nil, err
 	}
 	reader := bufio.NewReader(conn)
-	status, size, err := readHead(reader)
+	head, err := readHead(reader)
 	if err != nil {
 		return nil, nil, err
 	}
-	if status != p.Want.Status {
+	if head.status != p.Want.Status {
 		return nil, nil, errors.New("the example was refused")
 	}
-	body = make([]byte, size)
+	body = make([]byte, head.size)
 	_, err = io.ReadFull(reader, body)
 	return request, body, err
 }

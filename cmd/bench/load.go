@@ -55,6 +55,7 @@ type client struct {
 	reader    *bufio.Reader
 	sent      int
 	latencies []time.Duration
+	refused   int
 	failure   string
 }
 
@@ -89,6 +90,7 @@ func (p *plan) run(clients []*client) (o outcome) {
 	for _, c := range clients {
 		_ = c.conn.Close() // every answer was read
 		o.Latencies = append(o.Latencies, c.latencies...)
+		o.Refused += c.refused
 		if o.Failure == "" {
 			o.Failure = c.failure
 		}
@@ -116,14 +118,19 @@ func (c *client) run(began, end time.Time) {
 			now = due
 			due = due.Add(interval)
 		}
-		if c.plan.Each > 0 && c.sent == c.plan.Each || c.plan.Each == 0 && !now.Before(end) {
+		if c.plan.Each > 0 && c.sent == c.plan.Each || c.plan.Each == 0 && !time.Now().Before(end) {
 			return
 		}
-		if err := c.exchange(ready); err != nil {
+		done, err := c.exchange(ready)
+		if err != nil {
 			c.failure = err.Error()
 			return
 		}
-		c.latencies = append(c.latencies, time.Since(now))
+		if done {
+			c.latencies = append(c.latencies, time.Since(now))
+		} else {
+			c.refused++
+		}
 		c.sent++
 		if r := c.plan.Request; r.Seats != nil || r.Changes != nil || r.Turns != nil && c.sent < c.plan.Each {
 			ready = c.render(ready[:0])
@@ -131,48 +138,56 @@ func (c *client) run(began, end time.Time) {
 	}
 }
 
-func (c *client) exchange(request []byte) error {
+// exchange sends the request and says whether it was done, or refused as a plan may expect.
+func (c *client) exchange(request []byte) (done bool, err error) {
 	if _, err := c.conn.Write(request); err != nil {
-		return err
+		return false, err
 	}
-	status, size, err := readHead(c.reader)
+	h, err := readHead(c.reader)
 	if err != nil {
-		return err
+		return false, err
 	}
 	w := c.plan.Want
-	begins, err := c.reader.Peek(min(size, max(len(w.Begins), 400)))
+	begins, err := c.reader.Peek(min(h.size, max(len(w.Begins), 400)))
 	if err != nil {
-		return err
+		return false, err
 	}
-	if status != w.Status || size < w.Least || size > w.Most || !bytes.HasPrefix(begins, []byte(w.Begins)) {
-		return fmt.Errorf("answered %d with %d bytes, want %d with %d to %d: %s", status, size, w.Status, w.Least, w.Most, begins)
+	done = h.status == w.Status && h.size >= w.Least && h.size <= w.Most && bytes.HasPrefix(begins, []byte(w.Begins))
+	if refused := w.Refused != 0 && h.status == w.Refused && h.retryAfter; !done && !refused {
+		return false, fmt.Errorf("answered %d with %d bytes, want %d with %d to %d: %s", h.status, h.size, w.Status, w.Least, w.Most, begins)
 	}
-	_, err = c.reader.Discard(size)
-	return err
+	_, err = c.reader.Discard(h.size)
+	return done, err
 }
 
-// readHead reads the status and the length of an answer.
-func readHead(r *bufio.Reader) (status, size int, err error) {
+// head is what matters of the head of an answer.
+type head struct {
+	status, size int
+	retryAfter   bool // it says when to come again
+}
+
+func readHead(r *bufio.Reader) (h head, err error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil {
-		return 0, 0, err
+		return h, err
 	}
 	if len(line) < 12 {
-		return 0, 0, fmt.Errorf("not HTTP: %q", line)
+		return h, fmt.Errorf("not HTTP: %q", line)
 	}
-	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
-		return 0, 0, err
+	if h.status, err = strconv.Atoi(string(line[9:12])); err != nil {
+		return h, err
 	}
 	for {
 		if line, err = r.ReadSlice('\n'); err != nil {
-			return 0, 0, err
+			return h, err
 		}
 		if len(line) == 2 {
-			return status, size, nil
+			return h, nil
 		}
+		h.retryAfter = h.retryAfter || bytes.HasPrefix(line, []byte("Retry-After: "))
 		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
-			if size, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return 0, 0, err
+			if h.size, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return h, err
 			}
 		}
 	}

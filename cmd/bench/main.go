@@ -53,6 +53,7 @@ var measurements = []measurement{
 	{"tokens", "G7: signing and verifying", (*harness).measureTokens},
 	{"replicas", "G8, G9 and G12: what a second replica sees", (*harness).measureReplicas},
 	{"index", "G10 and G11: memory and the first load", (*harness).measureIndex},
+	{"overload", "G16 and G17: beside a greedy tenant, and past saturation", (*harness).measureOverload},
 	{"livekit", "G13: against livekit-server, where --livekit-server names one", (*harness).measureLiveKit},
 	{"growth-participants", "G14: costs at up to 1 000 000 participants", (*harness).measureParticipants},
 	{"growth-tenants", "G15: costs at up to 50 000 tenants", (*harness).measureTenants},

@@ -108,6 +108,7 @@ func (h *harness) addAndCount(g *gateway, owners []owner, connections, atOnce in
 
 // transact gives raw transactions per second.
 func (h *harness) transact(etcd *process, inFlight int) (float64, error) {
+	settle()
 	done, err := ask[int64](etcd, transactions{For: h.each, InFlight: inFlight, Bytes: 400})
 	return float64(done) / h.each.Seconds(), err
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // plan is a load to put on a server over HTTP/1.1.
@@ -60,6 +61,7 @@ type want struct {
 	Status      int
 	Least, Most int    // bytes of the body
 	Begins      string // the body
+	Refused     int    // a status that is no failure if it comes with Retry-After, but is counted apart; 0: none
 }
 
 // outcome is what became of a plan.
@@ -67,6 +69,7 @@ type outcome struct {
 	Answers   int
 	Took      time.Duration
 	Latencies []time.Duration // sorted
+	Refused   int             // that are not among the answers
 	Failure   string          // the first answer that was not as wanted
 }
 
@@ -94,6 +97,7 @@ func (r run) cpuEach() float64 { return r.CPU.Seconds() / float64(r.Answers) }
 
 // put puts the load on the first of the processes, and measures what it costs them all.
 func (h *harness) put(p plan, on ...*process) (run, error) {
+	settle()
 	if _, err := ask[string](h.load, p); err != nil { // it has connected
 		return run{}, err
 	}
@@ -118,6 +122,9 @@ func (h *harness) put(p plan, on ...*process) (run, error) {
 	}
 	return r, nil
 }
+
+// settle waits until the disk has what was written so far: what one side leaves to be written must not slow the next.
+func settle() { unix.Sync() }
 
 func cpus(of []*process) (used []time.Duration) {
 	for _, p := range of {
