@@ -1,10 +1,9 @@
 package rooms
 
 import (
-	"bytes"
 	"testing"
 
-	"usher/store"
+	"usher/store/storetest"
 )
 
 // FuzzRecords: whatever lies in the log, a record of this package is refused or read, never a panic; and what was read is
@@ -18,28 +17,9 @@ func FuzzRecords(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		settles(t, Rooms, value)
-		settles(t, Bans, value)
-		settles(t, Names, value)
-		settles(t, Counts, value)
+		storetest.Settles(t, Rooms, value)
+		storetest.Settles(t, Bans, value)
+		storetest.Settles(t, Names, value)
+		storetest.Settles(t, Counts, value)
 	})
-}
-
-func settles[R any](t *testing.T, table store.Table[R], value []byte) {
-	t.Helper()
-	r, err := table.Decode("a/b", value)
-	if err != nil {
-		return
-	}
-	once, err := table.Encode(r)
-	if err != nil {
-		t.Fatalf("%s: %q was read and cannot be written: %v", table.Name, value, err)
-	}
-	again, err := table.Decode("a/b", once)
-	if err != nil {
-		t.Fatalf("%s: %q was written as %s, which cannot be read: %v", table.Name, value, once, err)
-	}
-	if twice, err := table.Encode(again); err != nil || !bytes.Equal(once, twice) {
-		t.Fatalf("%s: %q was written as %s and then as %s (%v)", table.Name, value, once, twice, err)
-	}
 }

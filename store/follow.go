@@ -312,7 +312,7 @@ func (s *Store) decode(key, value []byte, created, modified int64) (change, bool
 	}
 	row, err := c.table.decode(c.path, value, created, modified)
 	if err != nil {
-		short := Key{c.table.name(), c.path}
+		short := c.key()
 		s.index.reject(Rejected{Key: short, Revision: modified, Err: err})
 		s.options.Logger.Error("a record does not decode; its last good value stays in force",
 			slog.String("key", short.String()), slog.Int64("revision", modified), slog.Any("error", err))

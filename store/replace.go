@@ -49,7 +49,7 @@ func (r *replacement) add(c change) error {
 		return err
 	}
 	if c.row == nil {
-		r.bad[Key{c.table.name(), c.path}] = struct{}{}
+		r.bad[c.key()] = struct{}{}
 		return nil
 	}
 	if old != nil && r.trust {

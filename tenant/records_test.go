@@ -1,10 +1,9 @@
 package tenant
 
 import (
-	"bytes"
 	"testing"
 
-	"usher/store"
+	"usher/store/storetest"
 )
 
 // FuzzRecords: whatever lies in the log, a record of this package is refused or read, never a panic; and what was read is
@@ -20,33 +19,14 @@ func FuzzRecords(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		settles(t, Idempotencies, value)
-		settles(t, keyRefs, value)
-		settles(t, versions, value)
-		settles(t, APIKeys, value)
-		settles(t, tenants, value)
-		settles(t, SigningKeys, value)
-		settles(t, keyUses, value)
-		settles(t, auditLog, value)
-		settles(t, baselines, value)
+		storetest.Settles(t, Idempotencies, value)
+		storetest.Settles(t, keyRefs, value)
+		storetest.Settles(t, versions, value)
+		storetest.Settles(t, APIKeys, value)
+		storetest.Settles(t, tenants, value)
+		storetest.Settles(t, SigningKeys, value)
+		storetest.Settles(t, keyUses, value)
+		storetest.Settles(t, auditLog, value)
+		storetest.Settles(t, baselines, value)
 	})
-}
-
-func settles[R any](t *testing.T, table store.Table[R], value []byte) {
-	t.Helper()
-	r, err := table.Decode("a/b", value)
-	if err != nil {
-		return
-	}
-	once, err := table.Encode(r)
-	if err != nil {
-		t.Fatalf("%s: %q was read and cannot be written: %v", table.Name, value, err)
-	}
-	again, err := table.Decode("a/b", once)
-	if err != nil {
-		t.Fatalf("%s: %q was written as %s, which cannot be read: %v", table.Name, value, once, err)
-	}
-	if twice, err := table.Encode(again); err != nil || !bytes.Equal(once, twice) {
-		t.Fatalf("%s: %q was written as %s and then as %s (%v)", table.Name, value, once, twice, err)
-	}
 }
