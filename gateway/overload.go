@@ -1,88 +1,182 @@
 package gateway
 
 import (
+	"container/list"
+	"context"
 	"math/rand/v2"
 	"net/http"
-	goruntime "runtime/metrics"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
 	"usher"
 )
 
-// overload refuses a part of the requests when there is more to do than the processors can. The sign of it is how long
-// work waits for one: a millisecond below saturation, whatever the machine, and hundreds past it, where all that is taken
-// takes longer and longer and callers give up before they are answered.
+// overload keeps what is under way within what the processors can do, once there is more to do than that. The sign of it
+// is how long work waits for a processor: a tenth of a millisecond at half of what they can do, and tens of milliseconds
+// past it, where all that is taken takes longer and longer and callers give up before they are answered.
 //
-// The share of requests that is let in falls by a part while the wait is too long, and rises by steps while it is not. It
-// begins to fall when that has lasted for a while: what comes at once and is soon done, a class that begins, is let in.
-// Reads cost a tenth of what writes cost, so they are refused when half of the writes are.
+// How many requests may be under way falls by a part while that wait is too long, and rises again while it is not, until
+// there is no bound any more. Requests beyond it wait, which costs nothing, for one to end: in the order in which they
+// came, or, when there have been some waiting for a while, the newest first, so that what is taken then was taken soon.
+// One that has waited as long as it may is refused (adaptive LIFO, see Maurer, Fail at Scale, ACM Queue 13, 2015). What
+// comes at once and is soon done, a class that begins, waits a little and is not refused; and callers who come again at
+// once whenever they are refused do not take the processors from the others.
 type overload struct {
-	most  time.Duration            // that nine in ten may wait for a processor; 0: nothing is ever refused
-	waits func() waits             // since the process began
-	shed  func(kind string)        // counts
-	next  atomic.Int64             // when to look again, in Unix nanoseconds
-	share atomic.Pointer[[2]share] // of reads and of writes that is let in; nil: all
+	most  time.Duration     // that nine in ten may wait for a processor; 0: there never is a bound
+	waits func() waits      // since the process began
+	shed  func(kind string) // counts
+	next  atomic.Int64      // when to look again, in Unix nanoseconds
 
-	mu     sync.Mutex
-	before waits         // guarded by mu
-	looked time.Time     // when that was; guarded by mu
-	wait   time.Duration // smoothed; guarded by mu
-	since  time.Time     // since when it has been too long; zero: it is not; guarded by mu
-	let    share         // of writes; guarded by mu
+	mu       sync.Mutex    // guards all that follows
+	underWay int           // requests that have entered
+	bound    int           // of those; 0: none
+	waiting  list.List     // of *waiter, the newest at the back
+	standing time.Time     // since when some have been waiting
+	came     time.Time     // the last request
+	refused  time.Time     // the last one that was
+	before   waits         // as they were last time
+	looked   time.Time     // when that was
+	wait     time.Duration // for a processor, smoothed
 }
 
-// share is between 0 and 1.
-type share float64
+// waiter is a request that waits for another to end.
+type waiter struct {
+	since   time.Time
+	taken   chan struct{} // closed when it is its turn
+	refused chan struct{} // closed when too many have come after it
+}
 
 const (
 	lookInterval   = 50 * time.Millisecond
-	overloadLasts  = 500 * time.Millisecond // until something is refused
-	smoothing      = 0.3                    // part that the newest wait has
-	leastShare     = share(0.1)             // when others on the machine are to blame, refusing does not help
-	shareFalls     = 0.85                   // each look
-	shareRises     = 0.05
-	overloadOver   = time.Second // after so long without a request, what was before says nothing
+	smoothing      = 0.3 // part that the newest wait has
+	boundFalls     = 0.85
+	boundRises     = 1.1
+	leastBound     = 8                      // for each processor: fewer would leave it idle while the log is written
+	mostBound      = 1 << 12                // for each processor: more is none
+	pressed        = 4                      // while some are refused, others wait no longer for a processor than this part of the most
+	patience       = time.Second / 2        // for which a request waits for another to end
+	mostWaiting    = 1 << 12                // requests; of more the oldest is refused
+	crowded        = 100 * time.Millisecond // once some have waited for so long, the newest goes first,
+	fresh          = 20 * time.Millisecond  // and only if it has come so lately, as long as others come
+	overloadOver   = time.Second            // after so long without a request, what was before says nothing
 	overloadRetry  = time.Second
 	overloadSpread = 2 * time.Second // callers come back at different times
 )
 
-// waits is a histogram of how long goroutines that could run have waited for a processor.
-type waits struct {
-	counts []uint64
-	bounds []float64 // in seconds; one more than counts
+// describe registers what operators can see of it.
+func (o *overload) describe(registry prometheus.Registerer) {
+	make := promauto.With(registry)
+	for _, g := range []struct {
+		name, help string
+		value      func() float64
+	}{
+		{"usher_http_requests_bound", "How many requests may be under way while processors are busy; 0: any number.", func() float64 { return float64(o.bound) }},
+		{"usher_http_requests_waiting", "Requests that wait for one under way to end.", func() float64 { return float64(o.waiting.Len()) }},
+		{"usher_http_processor_wait_seconds", "How long nine goroutines in ten wait at most for a processor.", func() float64 { return o.wait.Seconds() }},
+	} {
+		make.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			return g.value()
+		})
+	}
 }
 
-// readWaits asks the runtime, which takes some microseconds.
-func readWaits() waits {
-	sample := []goruntime.Sample{{Name: "/sched/latencies:seconds"}}
-	goruntime.Read(sample)
-	h := sample[0].Value.Float64Histogram()
-	return waits{counts: h.Counts, bounds: h.Buckets}
+// enter waits until the request may be done, and refuses it when that takes too long. Who has entered leaves.
+func (o *overload) enter(ctx context.Context, method string, now time.Time) error {
+	if o.most == 0 {
+		return nil
+	}
+	o.look(now)
+	o.mu.Lock()
+	o.came = now
+	if o.bound == 0 || o.underWay < o.bound {
+		o.underWay++
+		o.mu.Unlock()
+		return nil
+	}
+	if o.waiting.Len() == 0 {
+		o.standing = now
+	}
+	w := &waiter{since: now, taken: make(chan struct{}), refused: make(chan struct{})}
+	place := o.waiting.PushBack(w)
+	if o.waiting.Len() > mostWaiting {
+		close(o.waiting.Remove(o.waiting.Front()).(*waiter).refused)
+	}
+	o.mu.Unlock()
+	if w.wait(ctx) || !o.withdraw(place) {
+		return nil
+	}
+	kind := "write"
+	if method == http.MethodGet || method == http.MethodHead {
+		kind = "read"
+	}
+	o.shed(kind)
+	return &usher.Error{Code: usher.CodeUnavailable, RetryAfter: overloadRetry + rand.N(overloadSpread),
+		Detail: "There is more to do than this replica can. Nothing was done; try again later."}
 }
 
-// ninetieth is what nine in ten have waited for at most since before; 0 when nobody has.
-func (w waits) ninetieth(before waits) time.Duration {
-	since := func(i int) uint64 {
-		if i < len(before.counts) {
-			return w.counts[i] - before.counts[i]
+// wait says whether its turn came in time.
+func (w *waiter) wait(ctx context.Context) bool {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-w.taken:
+		return true
+	case <-w.refused:
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// withdraw gives up waiting, unless its turn has come meanwhile.
+func (o *overload) withdraw(place *list.Element) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	select {
+	case <-place.Value.(*waiter).taken:
+		return false
+	default:
+		o.refused = time.Now()
+		o.waiting.Remove(place)
+		return true
+	}
+}
+
+// leave ends a request that has entered.
+func (o *overload) leave() {
+	if o.most == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.underWay--
+	o.take()
+}
+
+// take has those go on for whom there is room now. Called under mu.
+func (o *overload) take() {
+	for o.waiting.Len() > 0 && (o.bound == 0 || o.underWay < o.bound) {
+		next, now := o.waiting.Front(), time.Now()
+		if now.Sub(o.standing) > crowded {
+			next = o.waiting.Back()
+			stale := now.Sub(next.Value.(*waiter).since) > fresh
+			if stale && now.Sub(o.came) < fresh && o.underWay > 0 { // which will end, and then this is asked again
+				return
+			}
 		}
-		return w.counts[i]
+		o.underWay++
+		close(o.waiting.Remove(next).(*waiter).taken)
 	}
-	var all, seen uint64
-	for i := range w.counts {
-		all += since(i)
-	}
-	for i := range w.counts {
-		if seen += since(i); all > 0 && seen*10 >= all*9 {
-			return time.Duration(w.bounds[i] * float64(time.Second)) // the lower bound: the upper may be infinite
-		}
-	}
-	return 0
 }
 
-// look finds out how long work waits, if it is time to.
+// look finds out how long work waits for a processor, if it is time to, and moves the bound.
 func (o *overload) look(now time.Time) {
 	due := o.next.Load()
 	if now.UnixNano() < due || !o.next.CompareAndSwap(due, now.Add(lookInterval).UnixNano()) {
@@ -91,49 +185,29 @@ func (o *overload) look(now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	seen, idle := o.waits(), now.Sub(o.looked) > overloadOver // so it is at the first look too
-	o.looked = now
 	if idle {
-		o.before, o.wait, o.since, o.let = seen, 0, time.Time{}, 1
-		o.share.Store(nil)
-		return
+		o.wait, o.bound = 0, 0
+	} else {
+		o.wait += time.Duration(smoothing * float64(seen.ninetieth(o.before)-o.wait))
+		most := o.most
+		if now.Sub(o.refused) < overloadOver {
+			most /= pressed
+		}
+		o.bound = nextBound(o.bound, o.underWay, runtime.GOMAXPROCS(0), o.wait > most)
 	}
-	o.wait += time.Duration(smoothing * float64(seen.ninetieth(o.before)-o.wait))
-	o.before = seen
-	switch {
-	case o.wait <= o.most:
-		o.since = time.Time{}
-		o.let = min(1, o.let+shareRises)
-	case o.since.IsZero():
-		o.since = now
-	}
-	if !o.since.IsZero() && (o.let < 1 || now.Sub(o.since) >= overloadLasts) {
-		o.let = max(leastShare, o.let*shareFalls)
-	}
-	if o.let == 1 {
-		o.share.Store(nil)
-		return
-	}
-	o.share.Store(&[2]share{min(1, 2*o.let), o.let})
+	o.before, o.looked = seen, now
+	o.take()
 }
 
-// admit refuses the request, or lets it in.
-func (o *overload) admit(method string, now time.Time) error {
-	if o.most == 0 {
-		return nil
+// nextBound is the bound after this one, 0 being none.
+func nextBound(bound, underWay, processors int, tooLong bool) int {
+	switch least := leastBound * processors; {
+	case tooLong && bound == 0:
+		return max(least, int(boundFalls*float64(underWay)))
+	case tooLong:
+		return max(least, int(boundFalls*float64(bound)))
+	case bound > 0 && bound <= mostBound*processors:
+		return int(boundRises*float64(bound)) + 1
 	}
-	o.look(now)
-	let, kind := o.share.Load(), "write"
-	if let == nil {
-		return nil
-	}
-	part := let[1]
-	if method == http.MethodGet || method == http.MethodHead {
-		part, kind = let[0], "read"
-	}
-	if share(rand.Float64()) < part {
-		return nil
-	}
-	o.shed(kind)
-	return &usher.Error{Code: usher.CodeUnavailable, RetryAfter: overloadRetry + rand.N(overloadSpread),
-		Detail: "There is more to do than this replica can. Nothing was done; try again later."}
+	return 0
 }

@@ -1,70 +1,294 @@
 package gateway
 
 import (
+	"context"
+	"errors"
 	"net/http"
+	"runtime"
+	"slices"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
+
+	"usher"
 )
 
-// TestOverload drives the share that is let in by waits that the test makes up.
-func TestOverload(t *testing.T) {
+// busy is an overload whose waits for a processor the test makes up.
+type busy struct {
+	*overload
+	t      *testing.T
+	counts []uint64
+	shed   map[string]*atomic.Int32 // by kind
+}
+
+const fast, middling, slow = 0, 2, 3 // places in the histogram of waits
+
+func newBusy(t *testing.T) *busy {
+	b := &busy{t: t, counts: make([]uint64, 4), shed: map[string]*atomic.Int32{"read": new(atomic.Int32), "write": new(atomic.Int32)}}
+	b.overload = &overload{
+		most: 20 * time.Millisecond, shed: func(kind string) { b.shed[kind].Add(1) },
+		waits: func() waits { return waits{slices.Clone(b.counts), []float64{0, .001, .01, .1, 1}} },
+	}
+	return b
+}
+
+// pass lets time go by in which work waits for so long, and says what the bound is then.
+func (b *busy) pass(wait int, lasts time.Duration) (bound int) {
+	for end := time.Now().Add(lasts); time.Now().Before(end); time.Sleep(lookInterval) {
+		b.counts[wait] += 100
+		b.look(time.Now())
+	}
+	return b.bound
+}
+
+// fill has requests come until some are waiting.
+func (b *busy) fill(waiting int) {
+	for b.waiting.Len() < waiting {
+		go func() {
+			if b.enter(b.t.Context(), http.MethodPost, time.Now()) == nil {
+				<-b.t.Context().Done()
+			}
+		}()
+		synctest.Wait()
+	}
+}
+
+func TestTheBoundFollowsTheWaits(t *testing.T) {
 	t.Parallel()
-	const fast, slow = 0, 2 // places in the histogram
-	now := time.Now()
-	counts := make([]uint64, 3)
-	shed := make(map[string]int)
-	o := overload{
-		most: 20 * time.Millisecond, shed: func(kind string) { shed[kind]++ },
-		waits: func() waits { return waits{append([]uint64(nil), counts...), []float64{0, .001, .1, 1}} },
-	}
-	// pass lets time go by in which work waits for so long, and says which share of requests was let in at its end.
-	pass := func(wait int, lasts time.Duration) (reads, writes float64) {
-		for end := now.Add(lasts); now.Before(end); now = now.Add(lookInterval) {
-			counts[wait] += 100
-			o.look(now)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBusy(t)
+		least := leastBound * runtime.GOMAXPROCS(0)
+		if bound := b.pass(fast, time.Second); bound != 0 {
+			t.Errorf("below saturation %d may be under way", bound)
 		}
-		const asked = 4000
-		for range asked {
-			if o.admit(http.MethodGet, now) == nil {
-				reads++
-			}
-			if o.admit(http.MethodPost, now) == nil {
-				writes++
+		for range 10 * least {
+			if err := b.enter(t.Context(), http.MethodGet, time.Now()); err != nil {
+				t.Fatal(err)
 			}
 		}
-		return reads / asked, writes / asked
-	}
-	near := func(got, want float64) bool { return got > want-.05 && got < want+.05 }
-	check := func(what string, reads, writes, wantReads, wantWrites float64) {
-		t.Helper()
-		if !near(reads, wantReads) || !near(writes, wantWrites) {
-			t.Errorf("%s: %.2f of reads and %.2f of writes are let in, want %.2f and %.2f", what, reads, writes, wantReads, wantWrites)
+		if bound := b.pass(slow, 150*time.Millisecond); bound == 0 || bound <= least || bound >= 10*least {
+			t.Errorf("soon after the beginning of an overload %d may be under way, of %d", bound, 10*least)
+		}
+		if bound := b.pass(slow, time.Minute); bound != least {
+			t.Errorf("after a minute of overload %d may be under way, want %d", bound, least)
+		}
+		if bound := b.pass(fast, time.Second); bound <= least {
+			t.Errorf("soon after its end still %d may be under way", bound)
+		}
+		if bound := b.pass(fast, 10*time.Second); bound != 0 {
+			t.Errorf("when it is over %d may be under way", bound)
+		}
+		b.pass(slow, time.Minute)
+		time.Sleep(2 * overloadOver)
+		if bound := b.pass(fast, lookInterval); bound != 0 {
+			t.Errorf("when nobody has come meanwhile %d may be under way", bound)
+		}
+	})
+}
+
+// arrivals has requests come to a gateway that can take no more, one after the other; each says on ended what became of it.
+type arrivals struct {
+	*busy
+	ended chan string
+}
+
+func newArrivals(t *testing.T) arrivals {
+	a := arrivals{newBusy(t), make(chan string, 100)}
+	a.pass(fast, time.Second)
+	a.pass(slow, time.Second)
+	for a.underWay < a.bound {
+		if err := a.enter(t.Context(), http.MethodPost, time.Now()); err != nil {
+			t.Fatal(err)
 		}
 	}
-	r, w := pass(fast, time.Second)
-	check("below saturation", r, w, 1, 1)
-	r, w = pass(slow, 400*time.Millisecond)
-	check("in a burst", r, w, 1, 1)
-	r, w = pass(fast, 2*time.Second)
-	check("after the burst", r, w, 1, 1)
-	r, w = pass(slow, overloadLasts+200*time.Millisecond)
-	if r != 1 || w > .8 || w < .4 {
-		t.Errorf("soon after the beginning of an overload %.2f of reads and %.2f of writes are let in", r, w)
+	return a
+}
+
+func (a arrivals) come(who string) {
+	go func() {
+		if err := a.enter(a.t.Context(), http.MethodPost, time.Now()); err != nil {
+			who += " is refused"
+		}
+		a.ended <- who
+	}()
+	synctest.Wait()
+}
+
+// next is what becomes of the next one.
+func (a arrivals) next(want string, after time.Duration) {
+	a.t.Helper()
+	began := time.Now()
+	if who := <-a.ended; who != want || time.Since(began) != after {
+		a.t.Errorf("%s after %s, want %s after %s", who, time.Since(began), want, after)
 	}
-	r, w = pass(slow, time.Minute)
-	check("after a minute of overload", r, w, 2*float64(leastShare), float64(leastShare))
-	r, w = pass(fast, 10*time.Second)
-	check("when it is over", r, w, 1, 1)
-	pass(slow, time.Minute)
-	now = now.Add(2 * time.Second)
-	r, w = pass(fast, lookInterval)
-	check("when nobody has come meanwhile", r, w, 1, 1)
-	if shed["read"] == 0 || shed["write"] == 0 {
-		t.Errorf("counted: %v", shed)
+}
+
+func TestWhileSomeAreRefusedTheOthersAreFaster(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newArrivals(t)
+		least := a.bound
+		if bound := a.pass(middling, time.Second); bound <= least {
+			t.Errorf("%d may be under way while nobody is refused, not more than %d", bound, least)
+		}
+		a.pass(slow, time.Second)
+		for range 40 {
+			a.come("one")
+		}
+		time.Sleep(patience)
+		if bound := a.pass(middling, time.Second); a.shed["write"].Load() == 0 || bound > least {
+			t.Errorf("%d were refused, and %d may be under way, more than %d", a.shed["write"].Load(), bound, least)
+		}
+	})
+}
+
+func TestWhoWaitsIsTakenInOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newArrivals(t)
+		a.come("first")
+		a.come("second")
+		a.leave()
+		a.next("first", 0)
+		a.leave()
+		a.next("second", 0)
+	})
+}
+
+func TestInACrowdTheNewestIsTaken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newArrivals(t)
+		a.come("first")
+		time.Sleep(2 * crowded)
+		a.come("second")
+		a.come("third")
+		a.leave()
+		a.next("third", 0)
+		a.leave()
+		a.next("second", 0)
+		a.leave() // the place is left to who comes next
+		a.come("fourth")
+		a.next("fourth", 0)
+		a.next("first is refused", patience-2*crowded)
+		if got := a.shed["write"].Load(); got != 1 || a.waiting.Len() != 0 || a.underWay != a.bound {
+			t.Errorf("counted: %d, waiting: %d, under way: %d of %d", got, a.waiting.Len(), a.underWay, a.bound)
+		}
+	})
+}
+
+func TestAfterACrowdTheOthersAreTaken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newArrivals(t)
+		a.come("first")
+		a.come("second")
+		time.Sleep(2 * crowded)
+		a.leave()
+		a.next("second", 0)
+		a.leave()
+		a.next("first", 0)
+	})
+}
+
+func TestAPlaceIsNotLeftEmpty(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newArrivals(t)
+		a.come("first")
+		time.Sleep(2 * crowded)
+		a.come("second")
+		a.leave()
+		a.next("second", 0)
+		for a.underWay > 1 {
+			a.leave() // somebody has just come, so another may
+		}
+		if len(a.ended) > 0 {
+			t.Error("the oldest was taken before")
+		}
+		a.leave()
+		a.next("first", 0)
+	})
+}
+
+func TestWhoWaitsTooLongIsToldWhenToComeAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBusy(t)
+		b.pass(fast, time.Second)
+		b.pass(slow, time.Second)
+		b.fill(1)
+		err := b.enter(t.Context(), http.MethodGet, time.Now())
+		var refused *usher.Error
+		if !errors.As(err, &refused) || refused.Code != usher.CodeUnavailable || refused.RetryAfter < overloadRetry || b.shed["read"].Load() != 1 {
+			t.Errorf("%v, counted: %d", err, b.shed["read"].Load())
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, cancel)
+		began := time.Now()
+		if err := b.enter(gone, http.MethodGet, time.Now()); err == nil || time.Since(began) > patience/2 {
+			t.Errorf("a caller who is gone still waits: %v after %s", err, time.Since(began))
+		}
+	})
+}
+
+func TestOfTooManyWhoWaitTheOldestIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBusy(t)
+		b.pass(fast, time.Second)
+		b.pass(slow, time.Second)
+		b.fill(mostWaiting)
+		if before := b.shed["write"].Load(); before != 0 {
+			t.Fatalf("%d were refused before", before)
+		}
+		go func() { _ = b.enter(t.Context(), http.MethodPost, time.Now()) }()
+		synctest.Wait()
+		if b.shed["write"].Load() != 1 || b.waiting.Len() != mostWaiting {
+			t.Errorf("%d were refused, %d wait", b.shed["write"].Load(), b.waiting.Len())
+		}
+	})
+}
+
+func TestWithoutABoundNothingWaits(t *testing.T) {
+	t.Parallel()
+	var o overload
+	for range 2 * mostWaiting {
+		if err := o.enter(t.Context(), http.MethodPost, time.Now()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if (&overload{}).admit(http.MethodPost, now) != nil {
-		t.Error("without a bound something is refused")
-	}
+	o.leave()
+}
+
+// TestNextBound: whatever the waits are, a bound is one that keeps the processors busy, falls while they are too long, and
+// is gone some time after they are not.
+func TestNextBound(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		processors := rapid.IntRange(1, 256).Draw(t, "processors")
+		underWay := rapid.IntRange(0, 100_000).Draw(t, "under way")
+		bound := 0
+		for _, tooLong := range rapid.SliceOf(rapid.Bool()).Draw(t, "too long") {
+			next := nextBound(bound, underWay, processors, tooLong)
+			switch least := leastBound * processors; {
+			case next != 0 && next < least, tooLong && next == 0:
+				t.Fatalf("%d after %d", next, bound)
+			case tooLong && bound > least && next >= bound, !tooLong && bound == 0 && next != 0, !tooLong && next != 0 && next <= bound:
+				t.Fatalf("%d after %d", next, bound)
+			}
+			bound = next
+		}
+		for range 200 {
+			bound = nextBound(bound, underWay, processors, false)
+		}
+		if bound != 0 {
+			t.Fatalf("ten seconds later still %d", bound)
+		}
+	})
 }
 
 // TestTheRuntimeTellsOfWaits: what the runtime counts is what is read here.

@@ -251,9 +251,10 @@ func (g *Gateway) answer(w *recorder, c *call) (answer, error) {
 		return answer{}, err
 	}
 	if c.caller.credential != operatorKey { // who has to put right what is wrong
-		if err := g.overload.admit(c.Method, time.Now()); err != nil {
+		if err := g.overload.enter(c.Context(), c.Method, time.Now()); err != nil {
 			return answer{}, err
 		}
+		defer g.overload.leave()
 	}
 	return c.route.handle(c)
 }

@@ -15,10 +15,14 @@ var (
 
 const (
 	probesPerSecond = 250
-	greedyLimit     = 20 // requests per second
+	// probing is so many connections that one that waits to be refused is not late with its next request.
+	probing     = 256
+	greedyLimit = 20 // requests per second
 
 	// settling is how long an overload goes on before it is looked at: what comes at once and is soon done is let in.
 	settling = 2 * time.Second
+	// lasting is how long it goes on after that: who waits when it ends is taken late, and is not past saturation any more.
+	lasting = time.Second
 	// quiet is how long nobody calls before a load, so that none is refused for the one before.
 	quiet = 1500 * time.Millisecond
 )
@@ -86,16 +90,16 @@ func (h *harness) measureOverload() ([]figure, error) {
 func (h *harness) crowding(g *gateway, owners []owner, connections int, perSecond float64, refused int) plan {
 	p := h.adding(g, owners, connections)
 	p.PerSecond, p.Want.Refused = int(perSecond), refused
-	p.For = settling + h.each
+	p.For = settling + h.each + lasting
 	return p
 }
 
 // timedBeside times adds of a few while a crowd adds too, once that has gone on for a while.
 func (h *harness) timedBeside(g *gateway, probe *process, few []owner, crowd plan) (timed outcome, load run, err error) {
 	time.Sleep(quiet)
-	probing := h.crowding(g, few, 64, probesPerSecond, crowd.Want.Refused)
-	probing.For = h.each
-	if _, err := ask[string](probe, probing); err != nil {
+	probes := h.crowding(g, few, probing, probesPerSecond, crowd.Want.Refused)
+	probes.For = h.each
+	if _, err := ask[string](probe, probes); err != nil {
 		return timed, load, err
 	}
 	load, err = h.during(crowd, func(<-chan struct{}) error {
