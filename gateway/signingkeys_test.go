@@ -67,6 +67,7 @@ func TestSigningKeysRotateWithOverlap(t *testing.T) {
 	}
 	h.clock.advance(6 * time.Minute)
 	after := other.add("r", object{"display_name": "C"})
+	h.waitFor(other)
 	if other.kid(after["auth_token"].(string)) != next || h.states()[old] != "retiring" || h.states()[next] != "active" {
 		t.Errorf("after the overlap: %v", h.states())
 	}

@@ -19,7 +19,6 @@ type member struct {
 	process
 	client string // URL; not over a link
 	data   string // directory
-	id     string // how it names itself to its peers
 	peers  *link
 }
 
@@ -38,9 +37,10 @@ func newCluster(t testing.TB, dir string, o clusterOptions) *cluster {
 	t.Helper()
 	c := &cluster{}
 	var initial, clients, listen []string
-	for i := range 3 {
+	c.members = []*member{{}, {}, {}}
+	for i, m := range c.members {
 		peer := freePort(t)
-		m := &member{client: "http://" + freePort(t), peers: newLink(t, peer, true), data: filepath.Join(dir, fmt.Sprintf("m%d", i), "data")}
+		*m = member{client: "http://" + freePort(t), peers: newLink(t, peer, c.members...), data: filepath.Join(dir, fmt.Sprintf("m%d", i), "data")}
 		if o.data != nil {
 			m.data = filepath.Join(o.data(i), "data")
 		}
@@ -49,7 +49,6 @@ func newCluster(t testing.TB, dir string, o clusterOptions) *cluster {
 		}
 		m.name, m.binary, m.log = fmt.Sprintf("m%d", i), etcdProgram, filepath.Join(dir, fmt.Sprintf("m%d.log", i))
 		initial, clients, listen = append(initial, m.name+"="+m.peers.url()), append(clients, m.client), append(listen, "http://"+peer)
-		c.members = append(c.members, m)
 	}
 	for i, m := range c.members {
 		m.args = []string{"--name", m.name, "--data-dir", m.data, "--listen-client-urls", m.client, "--advertise-client-urls", m.client,
@@ -86,13 +85,7 @@ func (c *cluster) start() error {
 		return fmt.Errorf("etcd does not answer:\n%s", c.members[0].tail(20))
 	}
 	for _, m := range c.members {
-		if !until(30*time.Second, func() bool {
-			s := c.status(m)
-			if s != nil {
-				m.id = strconv.FormatUint(s.Header.MemberId, 16)
-			}
-			return s != nil
-		}) {
+		if !until(30*time.Second, func() bool { return c.status(m) != nil }) {
 			return fmt.Errorf("%s does not answer:\n%s", m.name, m.tail(20))
 		}
 	}
@@ -122,12 +115,12 @@ func (c *cluster) revision() (int64, error) {
 }
 
 // leader is the member that leads now; one of them, when none says so.
-func (c *cluster) leader() int {
-	leader := 0
+func (c *cluster) leader() *member {
+	leader := c.members[0]
 	until(5*time.Second, func() bool {
-		for i, m := range c.members {
+		for _, m := range c.members {
 			if s := c.status(m); s != nil && s.Leader == s.Header.MemberId {
-				leader = i
+				leader = m
 				return true
 			}
 		}
@@ -146,14 +139,18 @@ func (c *cluster) status(m *member) *clientv3.StatusResponse {
 	return s
 }
 
-// isolate spoils every wire between the member and its peers.
-func (c *cluster) isolate(lonely int, f fault) {
-	for i, m := range c.members {
-		if i == lonely {
+// isolate spoils the connections between the member and its peers: those that it has made, those that they have, or both.
+func (c *cluster) isolate(lonely *member, f fault, made, taken bool) {
+	for _, m := range c.members {
+		if m == lonely {
 			continue
 		}
-		m.peers.wire(c.members[lonely].id).spoil(f)
-		c.members[lonely].peers.wire(m.id).spoil(f)
+		if made {
+			m.peers.wire(lonely.name).spoil(f)
+		}
+		if taken {
+			lonely.peers.wire(m.name).spoil(f)
+		}
 	}
 }
 

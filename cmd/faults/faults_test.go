@@ -20,17 +20,19 @@ type aFault struct {
 var faultsAlone = []aFault{
 	{name: "a gateway is killed", do: killGateway},
 	{name: "a member is killed", do: func(t *testing.T, b *bench) { b.killMembers(t, b.anyMember()) }},
-	{name: "the leader is killed", do: func(t *testing.T, b *bench) { b.killMembers(t, b.cluster.members[b.cluster.leader()]) }},
+	{name: "the leader is killed", do: func(t *testing.T, b *bench) { b.killMembers(t, b.cluster.leader()) }},
 	{name: "everything is killed", do: killAll},
 	{name: "the quorum is lost", do: loseQuorum},
 	{name: "a member is stopped", do: func(t *testing.T, b *bench) { b.stopMember(t, b.anyMember()) }},
-	{name: "the leader is stopped", do: func(t *testing.T, b *bench) { b.stopMember(t, b.cluster.members[b.cluster.leader()]) }},
+	{name: "the leader is stopped", do: func(t *testing.T, b *bench) { b.stopMember(t, b.cluster.leader()) }},
 	{name: "a gateway is stopped", do: stopGateway},
 	{name: "one gateway is cut off", do: cutOff},
 	{name: "one gateway is cut off for a thousand revisions", do: cutOffForLong},
 	{name: "one gateway's links are slow", do: slowLinks},
-	{name: "a member is cut off from its peers", do: func(t *testing.T, b *bench) { b.isolate(t, b.random.IntN(3)) }},
-	{name: "the leader is cut off from its peers", do: func(t *testing.T, b *bench) { b.isolate(t, b.cluster.leader()) }},
+	{name: "a member is cut off from its peers", do: func(t *testing.T, b *bench) { b.isolate(t, b.anyMember(), true, true) }},
+	{name: "the leader is cut off from its peers", do: func(t *testing.T, b *bench) { b.isolate(t, b.cluster.leader(), true, true) }},
+	{name: "a member cannot connect to its peers", do: func(t *testing.T, b *bench) { b.isolate(t, b.anyMember(), true, false) }},
+	{name: "the leader's peers cannot connect to it", do: func(t *testing.T, b *bench) { b.isolate(t, b.cluster.leader(), false, true) }},
 	{name: "a watch is held", do: holdWatch},
 	{name: "what a watch has not seen is compacted", do: compactUnseen},
 	{name: "compactions during the first load", do: compactWhileLoading},
@@ -171,9 +173,9 @@ func slowLinks(t *testing.T, b *bench) {
 	g.spoil(fault{})
 }
 
-func (b *bench) isolate(t *testing.T, lonely int) {
+func (b *bench) isolate(t *testing.T, lonely *member, made, taken bool) {
 	t.Helper()
-	b.cluster.isolate(lonely, fault{cut: true})
+	b.cluster.isolate(lonely, fault{cut: true}, made, taken)
 	b.writes(t, 15*time.Second)
 	b.work.traffic(200, 3*time.Second)
 	b.cluster.mend()

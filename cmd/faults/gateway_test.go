@@ -36,7 +36,7 @@ func newGateway(t testing.TB, dir string, c *cluster, n int, masterKeys string) 
 	g := &gateway{url: "http://" + api, ops: "http://" + ops}
 	var endpoints []string
 	for _, m := range c.members {
-		l := newLink(t, strings.TrimPrefix(m.client, "http://"), false)
+		l := newLink(t, strings.TrimPrefix(m.client, "http://"))
 		g.links, endpoints = append(g.links, l), append(endpoints, l.url())
 	}
 	g.name, g.binary, g.log = fmt.Sprintf("g%d", n), usherProgram, filepath.Join(dir, fmt.Sprintf("g%d.log", n))

@@ -3,7 +3,6 @@ package faults
 import (
 	"bytes"
 	"net"
-	"regexp"
 	"sync"
 	"testing"
 	"time"
@@ -15,13 +14,13 @@ import (
 type link struct {
 	listener net.Listener
 	to       string
-	senders  bool // members of etcd name themselves; gateways have a link each
+	senders  []*member // who else sends over it; none: a gateway's link is its own
 
 	mu    sync.Mutex
 	wires map[string]*wire // by sender; guarded by mu
 }
 
-func newLink(t testing.TB, to string, senders bool) *link {
+func newLink(t testing.TB, to string, senders ...*member) *link {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,8 +108,6 @@ func (c *connection) close() {
 var (
 	watchPath = hpack.AppendHuffmanString(nil, "/etcdserverpb.Watch/Watch")
 	kvPaths   = [][]byte{hpack.AppendHuffmanString(nil, "/etcdserverpb.KV/Range"), hpack.AppendHuffmanString(nil, "/etcdserverpb.KV/Txn")}
-	// peerID is how a member of etcd names itself to another.
-	peerID = regexp.MustCompile(`X-Server-From: ([0-9a-f]+)`)
 )
 
 // look finds out from what the client sends what the connection is for.
@@ -137,11 +134,7 @@ func (l *link) carry(from net.Conn) {
 		_ = from.Close()
 		return
 	}
-	sender := ""
-	if id := peerID.FindSubmatch(first[:n]); l.senders && id != nil {
-		sender = string(id[1])
-	}
-	w := l.wire(sender)
+	w := l.wire(dialer(from, l.senders))
 	to, err := net.Dial("tcp", l.to)
 	if err != nil {
 		_ = from.Close()

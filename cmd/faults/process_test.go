@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ type process struct {
 	args         []string
 	log          string // path of what it writes
 	cmd          *exec.Cmd
+	pid          atomic.Int64  // while it runs, or has
 	exited       chan struct{} // closed when it has ended
 }
 
@@ -35,6 +37,7 @@ func (p *process) start() error {
 	if err := p.cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
+	p.pid.Store(int64(p.cmd.Process.Pid))
 	exited, cmd := make(chan struct{}), p.cmd
 	p.exited = exited
 	go func() { // ends with the process
