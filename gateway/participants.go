@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -79,18 +78,8 @@ type participantList participants.Page
 
 // AppendJSON writes the answer.
 func (p *participantList) AppendJSON(b []byte) []byte {
-	size := 128
-	for _, encoded := range p.Participants {
-		size += len(encoded) + 1
-	}
-	b = append(slices.Grow(b, size), `{"participants":[`...)
-	for i, encoded := range p.Participants {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, encoded...)
-	}
-	b = append(b, ']')
+	page := (*participants.Page)(p)
+	b = page.AppendJSON(append(b, `{"participants":`...))
 	if p.More {
 		b = fmt.Appendf(b, `,"next_page_token":%q`, nextPage(p.Pin, string(p.Last)))
 	}

@@ -2,6 +2,7 @@ package participants
 
 import (
 	"bytes"
+	"slices"
 
 	"usher"
 	"usher/rooms"
@@ -19,10 +20,36 @@ type Query struct {
 
 // Page is a part of a list.
 type Page struct {
-	Participants [][]byte // each as JSON
-	Last         ID       // the last of them
-	More         bool     // there are more after the last
-	Pin          int64    // the revision that all pages of this list show
+	Last ID    // the last of the participants
+	More bool  // there are more after the last
+	Pin  int64 // the revision that all pages of this list show
+
+	participants [][]byte // each as JSON
+	joined       []byte   // the same as an array of JSON, where it is kept
+}
+
+// AppendJSON appends the participants as an array.
+func (p *Page) AppendJSON(b []byte) []byte {
+	if p.joined != nil {
+		return append(b, p.joined...)
+	}
+	b = append(slices.Grow(b, p.size()), '[')
+	for i, encoded := range p.participants {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, encoded...)
+	}
+	return append(b, ']')
+}
+
+// size is the length of the array, or one more.
+func (p *Page) size() int {
+	size := len("[]")
+	for _, encoded := range p.participants {
+		size += len(encoded) + len(",")
+	}
+	return size
 }
 
 // List gives a room's participants in the order of joining, as they were at the revision at which the list was begun.
@@ -39,13 +66,21 @@ func (s *Service) List(t tenant.ID, ref rooms.Ref, q Query) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
+	prefix := path(t, room.ID, "")
+	if first := q.After == "" && q.Pin == snapshot.Revision(); first {
+		return s.lists.page(snapshot, prefix, room.Status == rooms.Ended, q, func() (Page, error) { return list(snapshot, t, room, prefix, q) })
+	}
+	return list(snapshot, t, room, prefix, q)
+}
+
+// list reads the page from the index.
+func list(snapshot *store.Snapshot, t tenant.ID, room rooms.Room, prefix string, q Query) (Page, error) {
 	ending := endingOf(snapshot, t, room, q.Pin)
-	page := Page{Participants: make([][]byte, 0, min(q.Limit, room.ParticipantCount)), Pin: q.Pin}
+	page := Page{participants: make([][]byte, 0, min(q.Limit, room.ParticipantCount)), Pin: q.Pin}
 	after := ""
 	if q.After != "" {
 		after = path(t, room.ID, q.After)
 	}
-	prefix := path(t, room.ID, "")
 	for row := range Participants.Scan(snapshot, prefix, after) {
 		if row.Created > q.Pin {
 			break // and so are all that follow
@@ -57,11 +92,11 @@ func (s *Service) List(t tenant.ID, ref rooms.Ref, q Query) (Page, error) {
 		if q.Active && !active {
 			continue
 		}
-		if len(page.Participants) == q.Limit {
+		if len(page.participants) == q.Limit {
 			page.More = true
 			break
 		}
-		page.Participants = append(page.Participants, encoded)
+		page.participants = append(page.participants, encoded)
 		page.Last = ID(row.Path[len(prefix):])
 	}
 	return page, nil

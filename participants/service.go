@@ -20,11 +20,12 @@ type Service struct {
 	joins   *prometheus.CounterVec // by outcome
 
 	presence presence
+	lists    lists
 }
 
 // New makes a Service on the log. registry is where the metrics go; nil for nowhere.
 func New(log *store.Store, tenants *tenant.Service, now func() time.Time, registry prometheus.Registerer) *Service {
-	return &Service{log: log, tenants: tenants, now: now, joins: newJoins(registry)}
+	return &Service{log: log, tenants: tenants, now: now, joins: newJoins(registry), lists: newLists()}
 }
 
 // tokenSeat is the participant as its tokens name it.

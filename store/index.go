@@ -154,8 +154,8 @@ func (s *Snapshot) scan(table, prefix, after string) iter.Seq2[string, any] {
 	}
 }
 
-func (s *Snapshot) changed(table string) <-chan struct{} {
-	rows, err := s.txn.Get(table, pathIndexName+"_prefix", "")
+func (s *Snapshot) changed(table, prefix string) <-chan struct{} {
+	rows, err := s.txn.Get(table, pathIndexName+"_prefix", prefix)
 	if err != nil { // only for a table that is none of ours
 		return nil
 	}

@@ -60,9 +60,12 @@ func (t Table[R]) Scan(r Reader, prefix, after string) iter.Seq[*Row[R]] {
 	}
 }
 
-// Changed gives a channel that is closed when any record of the table is no longer as the snapshot shows it. Whoever
-// keeps what follows from a whole table looks at it to know whether to work it out anew.
-func (t Table[R]) Changed(s *Snapshot) <-chan struct{} { return s.changed(t.Name) }
+// Changed gives a channel that is closed when any record whose path begins with prefix is no longer as the snapshot shows
+// it; it may be closed for another one's sake too. It is closed before a later snapshot is to be had. Whoever keeps what
+// follows from many records looks at it to know whether to work it out anew.
+func (t Table[R]) Changed(s *Snapshot, prefix string) <-chan struct{} {
+	return s.changed(t.Name, prefix)
+}
 
 // Put writes the record at the path within the transaction.
 func (t Table[R]) Put(tx *Tx, path string, value R) {

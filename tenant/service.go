@@ -139,7 +139,7 @@ func (s *Service) List(after ID, pin int64, limit int) (list []Tenant, more bool
 // AllowedOrigins is the set of origins that any tenant allows, and channels of which one is closed when it may be another.
 func (s *Service) AllowedOrigins() (all map[string]struct{}, changed [2]<-chan struct{}) {
 	snapshot := s.log.Snapshot()
-	changed = [2]<-chan struct{}{tenants.Changed(snapshot), baselines.Changed(snapshot)}
+	changed = [2]<-chan struct{}{tenants.Changed(snapshot, ""), baselines.Changed(snapshot, "")}
 	all = make(map[string]struct{})
 	for t := range All(snapshot, "") {
 		for _, origin := range t.Settings.AllowedOrigins {
