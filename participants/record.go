@@ -187,26 +187,17 @@ func (s *scanner) time() (t usher.Time) {
 	return t
 }
 
-// object goes on behind a JSON object.
+// object goes on behind a JSON object, which ends where the last joined_at begins: only an object within it may have one.
 func (s *scanner) object() {
-	from, depth, quoted := s.at, 0, false
-	for ; s.at < len(s.value); s.at++ {
-		switch c := s.value[s.at]; {
-		case c == '\\' && quoted:
-			s.at++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			depth++
-		case c == '}' || c == ']':
-			depth--
-		}
-		if depth == 0 {
-			break
-		}
+	if s.bad {
+		return
 	}
-	s.at = min(s.at+1, len(s.value))
-	object := jsontext.Value(s.value[min(from, s.at):s.at])
-	s.bad = s.bad || object.Kind() != '{' || !object.IsValid()
+	length := bytes.LastIndex(s.value[s.at:], []byte(`,"joined_at":`))
+	if length < 0 {
+		s.bad = true
+		return
+	}
+	object := jsontext.Value(s.value[s.at : s.at+length])
+	s.at += length
+	s.bad = object.Kind() != '{' || !object.IsValid()
 }

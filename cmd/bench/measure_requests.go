@@ -132,21 +132,31 @@ func (h *harness) measureReads() ([]figure, error) {
 		return nil, err
 	}
 	o, fill := owners[0], h.adding(g, owners, 1)
-	path, _ := fill.Request.Seats.next(0, 0)
-	var ids []string
-	for i := range 100 {
-		_, body := fill.Request.Seats.next(0, i)
-		text, _, err := g.call(http.MethodPost, path, o.Key, json.RawMessage(body), http.StatusCreated)
-		if err != nil {
-			return nil, err
+	seating := func(room string, seats int) (path string, ids []string, err error) {
+		path = "/api/v1/rooms/" + room + "/participants"
+		for i := range seats {
+			_, body := fill.Request.Seats.next(0, i)
+			text, _, err := g.call(http.MethodPost, path, o.Key, json.RawMessage(body), http.StatusCreated)
+			if err != nil {
+				return "", nil, err
+			}
+			var added struct {
+				ID string `json:"participant_id"`
+			}
+			if err := json.Unmarshal(text, &added); err != nil {
+				return "", nil, err
+			}
+			ids = append(ids, added.ID)
 		}
-		var added struct {
-			ID string `json:"participant_id"`
-		}
-		if err := json.Unmarshal(text, &added); err != nil {
-			return nil, err
-		}
-		ids = append(ids, added.ID)
+		return path, ids, nil
+	}
+	path, ids, err := seating("whole", 100)
+	if err != nil {
+		return nil, err
+	}
+	larger, others, err := seating("larger", 101) // of which a page is not kept
+	if err != nil {
+		return nil, err
 	}
 	reading := func(path, begins string) (theirs, bareOnes plan, server *process, err error) {
 		text, _, err := g.call(http.MethodGet, path, o.Key, nil, http.StatusOK)
@@ -167,26 +177,33 @@ func (h *harness) measureReads() ([]figure, error) {
 		return nil, err
 	}
 	defer listServer.stop()
+	paging, barePage, pageServer, err := reading(larger+"?active=true&page_size=100", `{"participants":[{"id":"`+others[0])
+	if err != nil {
+		return nil, err
+	}
+	defer pageServer.stop()
 	getting, bareGet, getServer, err := reading(path+"/"+ids[50], `{"id":"`+ids[50])
 	if err != nil {
 		return nil, err
 	}
 	defer getServer.stop()
-	f5, f6 := figure{goal: g5}, figure{goal: g6}
+	f5a, f5b, f6 := figure{goal: g5a}, figure{goal: g5b}, figure{goal: g6}
 	for round := range h.rounds {
 		h.say("reads, round %d of %d", round+1, h.rounds)
-		var each [4]run
+		var each [6]run
 		for i, side := range []struct {
 			plan plan
 			on   *process
-		}{{listing, g.process}, {bareList, listServer}, {getting, g.process}, {bareGet, getServer}} {
+		}{{listing, g.process}, {bareList, listServer}, {paging, g.process}, {barePage, pageServer}, {getting, g.process}, {bareGet, getServer}} {
 			if each[i], err = h.put(side.plan, side.on); err != nil {
 				return nil, err
 			}
 		}
-		list, bareList, get, bareGet := each[0].cpuEach(), each[1].cpuEach(), each[2].cpuEach(), each[3].cpuEach()
-		f5.add(list/bareList, of("list", 1e6*list, "µs"), of("bare", 1e6*bareList, "µs"), of("lists", each[0].perSecond(), "/s"))
-		f6.add(1e6*(get-bareGet), of("get", 1e6*get, "µs"), of("bare", 1e6*bareGet, "µs"), of("gets", each[2].perSecond(), "/s"))
+		list, bareList, page, barePage := each[0].cpuEach(), each[1].cpuEach(), each[2].cpuEach(), each[3].cpuEach()
+		get, bareGet := each[4].cpuEach(), each[5].cpuEach()
+		f5a.add(list/bareList, of("list", 1e6*list, "µs"), of("bare", 1e6*bareList, "µs"), of("lists", each[0].perSecond(), "/s"))
+		f5b.add(page/barePage, of("list", 1e6*page, "µs"), of("bare", 1e6*barePage, "µs"))
+		f6.add(1e6*(get-bareGet), of("get", 1e6*get, "µs"), of("bare", 1e6*bareGet, "µs"), of("gets", each[4].perSecond(), "/s"))
 	}
-	return []figure{f5, f6}, nil
+	return []figure{f5a, f5b, f6}, nil
 }

@@ -43,7 +43,7 @@ func TestAShortRun(t *testing.T) {
 	if err != nil || len(r.Failures) > 0 {
 		t.Fatalf("%v, %+v", err, r.Failures)
 	}
-	if len(r.Figures) != 2 || r.Figures[0].ID != "G5" || r.Figures[1].ID != "G6" {
+	if len(r.Figures) != 3 || r.Figures[0].ID != "G5a" || r.Figures[2].ID != "G6" {
 		t.Fatalf("it has found %+v", r.Figures)
 	}
 	for _, f := range r.Figures {
