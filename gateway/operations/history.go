@@ -38,8 +38,8 @@ type sample struct {
 }
 
 type member struct {
-	up, leader  bool
-	size, quota float64 // bytes
+	up, serving, leader bool
+	size, quota         float64 // bytes
 }
 
 // buckets are a histogram's: how many were at most as long as the bound, in seconds.
@@ -110,7 +110,7 @@ func (s *sample) read(name string, m *dto.Metric) {
 		}
 	case "usher_tenant_requests_total":
 		s.tenants[label(m, "tenant")] += m.GetCounter().GetValue()
-	case "usher_etcd_up", "usher_etcd_has_leader", "usher_etcd_db_size_bytes", "usher_etcd_db_quota_bytes":
+	case "usher_etcd_up", "usher_etcd_serving", "usher_etcd_has_leader", "usher_etcd_db_size_bytes", "usher_etcd_db_quota_bytes":
 		s.readMember(name, label(m, "member"), m.GetGauge().GetValue())
 	default:
 		if g := m.GetGauge(); g != nil && (len(m.GetLabel()) == 0 || name == "usher_tenants") {
@@ -124,6 +124,8 @@ func (s *sample) readMember(name, endpoint string, value float64) {
 	switch name {
 	case "usher_etcd_up":
 		is.up = value == 1
+	case "usher_etcd_serving":
+		is.serving = value == 1
 	case "usher_etcd_has_leader":
 		is.leader = value == 1
 	case "usher_etcd_db_size_bytes":

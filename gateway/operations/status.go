@@ -39,10 +39,10 @@ type fact struct {
 }
 
 type memberRow struct {
-	Endpoint   string
-	Up, Leader bool
-	Size, Of   string
-	Full       int // percent of the quota
+	Endpoint            string
+	Up, Serving, Leader bool
+	Size, Of            string
+	Full                int // percent of the quota
 }
 
 //go:embed page.html.tmpl
@@ -93,7 +93,7 @@ func (o *Operations) statusNow() status {
 	}
 	for _, endpoint := range slices.Sorted(maps.Keys(last.members)) {
 		m := last.members[endpoint]
-		row := memberRow{Endpoint: endpoint, Up: m.up, Leader: m.leader, Size: showBytes(m.size)}
+		row := memberRow{Endpoint: endpoint, Up: m.up, Serving: m.serving, Leader: m.leader, Size: showBytes(m.size)}
 		if m.quota > 0 {
 			row.Of, row.Full = showBytes(m.quota), int(100*m.size/m.quota)
 		}
