@@ -1,6 +1,6 @@
 # The image of Usher: one static binary, no shell, no root. The same image without a container engine:
 #   cd charts && go run ./image -out ../usher.tar
-FROM --platform=$BUILDPLATFORM golang:1.26.8 AS build
+FROM --platform=$BUILDPLATFORM golang:1.27.3 AS build
 ARG TARGETOS TARGETARCH VERSION=
 WORKDIR /src
 COPY go.mod go.sum ./

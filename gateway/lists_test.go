@@ -52,7 +52,8 @@ func TestAKeptListIsTheRoomsList(t *testing.T) {
 	const steps = 40
 	var seats []string
 	for step := range steps {
-		at, r := houses[random.IntN(2)], reply{}
+		var r reply
+		at := houses[random.IntN(2)]
 		switch n := random.IntN(10); {
 		case step == steps-1:
 			r = at.send(one.key, "POST", "/api/v1/rooms/r/end", nil)

@@ -86,7 +86,7 @@ func (s *Service) newSigningKey(alg token.Algorithm, now, activeFrom time.Time) 
 		return SigningKey{}, usher.Internal(err, "seal a signing key")
 	}
 	return SigningKey{
-		KID: key.KID(), Algorithm: alg, CreatedAt: usher.At(now), ActiveFrom: usher.At(activeFrom), JWK: jsontext.Value(key.Public().JWK()),
+		KID: key.KID(), Algorithm: alg, CreatedAt: usher.At(now), ActiveFrom: usher.At(activeFrom), JWK: key.Public().JWK(),
 		Sealed: sealed, Public: key.Public(),
 	}, nil
 }

@@ -180,11 +180,12 @@ func (p Panel) options(defaults object) (options, custom object) {
 	if p.Stack {
 		stacking, fill = "normal", 30
 	}
-	return object{
-			"legend":  object{"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []string{}},
-			"tooltip": object{"mode": "multi", "sort": "desc"},
-		}, object{
-			"drawStyle": "line", "lineWidth": 1, "fillOpacity": fill, "showPoints": "never", "spanNulls": false,
-			"stacking": object{"mode": stacking, "group": "A"}, "thresholdsStyle": object{"mode": "off"}, "axisSoftMin": 0,
-		}
+	options = object{
+		"legend":  object{"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []string{}},
+		"tooltip": object{"mode": "multi", "sort": "desc"},
+	}
+	return options, object{
+		"drawStyle": "line", "lineWidth": 1, "fillOpacity": fill, "showPoints": "never", "spanNulls": false,
+		"stacking": object{"mode": stacking, "group": "A"}, "thresholdsStyle": object{"mode": "off"}, "axisSoftMin": 0,
+	}
 }

@@ -42,7 +42,7 @@ func build(ctx context.Context, s source, work, platform string) (built, error) 
 		"-ldflags", "-s -w -buildid= -X main.stamped="+s.version, "-o", binary, "./cmd/usher")
 	compile.Dir = s.dir
 	compile.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+arch, "GOFLAGS=-mod=readonly", "GOWORK=off",
-		"GOTOOLCHAIN=go"+s.goVersion, "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off")
+		"GOTOOLCHAIN="+s.toolchain, "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off")
 	compile.Stderr = os.Stderr
 	if err := compile.Run(); err != nil {
 		return built{}, fmt.Errorf("compile for %s: %w", platform, err)

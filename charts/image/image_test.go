@@ -115,7 +115,7 @@ func TestTheDockerfileSaysTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if version := regexp.MustCompile(`(?m)^go (\S+)$`).FindSubmatch(module); !bytes.Contains(text, append([]byte("golang:"), append(version[1], " AS build"...)...)) {
+	if version := regexp.MustCompile(`(?m)^toolchain go(\S+)$`).FindSubmatch(module); !bytes.Contains(text, append([]byte("golang:"), append(version[1], " AS build"...)...)) {
 		t.Errorf("the Dockerfile does not compile with Go %s, which go.mod names", version[1])
 	}
 	for _, both := range []string{"-trimpath", "-buildvcs=false", "-s -w -buildid= -X main.stamped=", "CGO_ENABLED=0", "USHER_OPS_LISTEN=0.0.0.0:9090", "USHER_LISTEN=0.0.0.0:8080", "USHER_DATA_DIR=/data", "65532", "org.opencontainers.image.version", "org.opencontainers.image.title", "org.opencontainers.image.licenses"} {

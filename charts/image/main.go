@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -99,7 +100,7 @@ func run(ctx context.Context, o options) (err error) {
 // source is what an image is made of.
 type source struct {
 	dir, version, revision string
-	goVersion              string // of go.mod
+	toolchain              string // of go.mod, "go1.27.3"
 	time                   int64  // of the commit, in Unix seconds: an image has no other time
 }
 
@@ -124,13 +125,19 @@ func sourceOf(ctx context.Context, o options) (s source, err error) {
 	if _, err := fmt.Sscan(stamp, &s.time); err != nil {
 		return s, fmt.Errorf("read the commit's time: %w", err)
 	}
-	asked := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.GoVersion}}")
+	asked := exec.CommandContext(ctx, "go", "mod", "edit", "-json")
 	asked.Dir, asked.Env = s.dir, append(os.Environ(), "GOWORK=off", "GOFLAGS=")
 	out, err := asked.Output()
 	if err != nil {
-		return s, fmt.Errorf("ask for the module's version of Go: %w", err)
+		return s, fmt.Errorf("ask for the module's toolchain: %w", err)
 	}
-	s.goVersion = strings.TrimSpace(string(out))
+	var module struct{ Toolchain string }
+	if err := json.Unmarshal(out, &module); err != nil {
+		return s, fmt.Errorf("read the module's toolchain: %w", err)
+	}
+	if s.toolchain = module.Toolchain; s.toolchain == "" {
+		return s, errors.New("go.mod names no toolchain, with which to build")
+	}
 	if s.version = o.version; s.version == "" {
 		if s.version, err = git("describe", "--tags", "--always", "--dirty"); err != nil {
 			return s, err

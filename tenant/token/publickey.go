@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jwk"
 	"github.com/lestrrat-go/jwx/v2/jws"
@@ -112,7 +113,7 @@ func (k PublicKey) KID() string { return k.kid }
 func (k PublicKey) Algorithm() Algorithm { return k.alg }
 
 // JWK is the key as a JWK with kid, alg and use; the same bytes every time.
-func (k PublicKey) JWK() json.RawMessage { return json.RawMessage(k.jwk) }
+func (k PublicKey) JWK() jsontext.Value { return jsontext.Value(k.jwk) }
 
 // verifies says whether signature is the key's over payload.
 func (k PublicKey) verifies(payload, signature []byte) bool {

@@ -2,6 +2,8 @@ module usher/cmd/bench/livekit
 
 go 1.26.8
 
+toolchain go1.27.3
+
 require (
 	github.com/gorilla/websocket v1.5.3
 	github.com/livekit/protocol v1.54.0
