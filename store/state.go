@@ -186,17 +186,22 @@ func (s *Store) probeOnce(ctx context.Context) {
 	}
 }
 
-// anotherLog says whether, and why, a header cannot come from the log that the index was made from; applied is the
-// index's revision before the request.
+// anotherLog says whether, and why, a quorum read's header cannot come from the log that the index was made from; applied
+// is the index's revision before the read.
 func (s *Store) anotherLog(cluster uint64, revision, applied int64) (demand errRelist, other bool) {
-	known := s.cluster.Load()
-	switch {
-	case known == 0:
-		return errRelist{}, false
-	case cluster != known:
-		return errRelist{anotherCluster, fmt.Sprintf("the cluster is another (%x, was %x)", cluster, known)}, true
-	case revision < applied:
+	if demand, other := s.anotherCluster(cluster); other {
+		return demand, true
+	}
+	if s.cluster.Load() != 0 && revision < applied {
 		return errRelist{wentBack, fmt.Sprintf("the log went back to revision %d (was %d)", revision, applied)}, true
+	}
+	return errRelist{}, false
+}
+
+// anotherCluster is the part of it that any header may judge, also that of a member that lags.
+func (s *Store) anotherCluster(cluster uint64) (demand errRelist, other bool) {
+	if known := s.cluster.Load(); known != 0 && cluster != known {
+		return errRelist{anotherCluster, fmt.Sprintf("the cluster is another (%x, was %x)", cluster, known)}, true
 	}
 	return errRelist{}, false
 }

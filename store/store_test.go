@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"usher"
@@ -270,6 +271,33 @@ func TestAListReplacesTheIndex(t *testing.T) {
 
 // TestAnotherHistoryIsNoticed: the log was restored from a backup and written to until it was as far as the index, whose
 // rows have the revisions that the log's have, and other values.
+// TestAWatchDoesNotJudgeTheRevision: it moves forward while the watch is read, with what this replica writes itself.
+func TestAWatchDoesNotJudgeTheRevision(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, newPrefix())
+	ctx, written := deadline(t), make(chan struct{})
+	go func() {
+		defer close(written)
+		for i := range 300 {
+			if _, err := Commit(ctx, s, add(1, 1000, strconv.Itoa(i))); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	opened := &pb.ResponseHeader{ClusterId: s.cluster.Load()}
+	for {
+		if err := s.hear(clientv3.WatchResponse{Header: opened, Created: true}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-written:
+			return
+		default:
+		}
+	}
+}
+
 func TestAnotherHistoryIsNoticed(t *testing.T) {
 	t.Parallel()
 	s := openStore(t, newPrefix())

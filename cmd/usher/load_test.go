@@ -190,6 +190,8 @@ func TestPastSaturationTheGatewayAnswers(t *testing.T) {
 	}
 	if _, _, text := p.ask("GET", "/metrics", ""); !strings.Contains(text, `usher_http_shed_total{kind="write"}`) {
 		t.Error("what was refused is not counted")
+	} else if !strings.Contains(text, `usher_log_relists_total{reason="revision_went_back"} 0`) {
+		t.Error("under load it lists the log again")
 	}
 }
 
