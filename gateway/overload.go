@@ -22,8 +22,8 @@ import (
 //
 // How many requests may be under way falls by a part while that wait is too long, and rises again while it is not, until
 // there is no bound any more. Requests beyond it wait, which costs nothing, for one to end: in the order in which they
-// came, or, when there have been some waiting for a while, the newest first, so that what is taken then was taken soon.
-// One that has waited as long as it may is refused (adaptive LIFO, see Maurer, Fail at Scale, ACM Queue 13, 2015). What
+// came, or, when there are more for a while than that would serve soon, the newest first, so that what is taken is taken
+// soon. One that has waited as long as it may is refused (adaptive LIFO, see Maurer, Fail at Scale, ACM Queue 13, 2015). What
 // comes at once and is soon done, a class that begins, waits a little and is not refused; and callers who come again at
 // once whenever they are refused do not take the processors from the others.
 type overload struct {
@@ -37,6 +37,8 @@ type overload struct {
 	bound    int           // of those; 0: none
 	waiting  list.List     // of *waiter, the newest at the back
 	standing time.Time     // since when some have been waiting
+	left     int           // requests, since the last look
+	pace     float64       // at which they leave, each second, smoothed
 	came     time.Time     // the last request
 	refused  time.Time     // the last one that was
 	before   waits         // as they were last time
@@ -56,12 +58,13 @@ const (
 	smoothing      = 0.3 // part that the newest wait has
 	boundFalls     = 0.85
 	boundRises     = 1.1
-	leastBound     = 8                      // for each processor: fewer would leave it idle while the log is written
+	leastBound     = 10                     // for each processor: fewer would leave it idle while the log is written
 	mostBound      = 1 << 12                // for each processor: more is none
-	pressed        = 4                      // while some are refused, others wait no longer for a processor than this part of the most
+	pressed        = 6                      // while some are refused, others wait no longer for a processor than this part of the most
 	patience       = time.Second / 2        // for which a request waits for another to end
 	mostWaiting    = 1 << 12                // requests; of more the oldest is refused
-	crowded        = 100 * time.Millisecond // once some have waited for so long, the newest goes first,
+	crowded        = 100 * time.Millisecond // once some have waited for so long, and so many
+	inOrder        = 20 * time.Millisecond  // that in order each would for so long, the newest goes first,
 	fresh          = 20 * time.Millisecond  // and only if it has come so lately, as long as others come
 	overloadOver   = time.Second            // after so long without a request, what was before says nothing
 	overloadRetry  = time.Second
@@ -157,6 +160,7 @@ func (o *overload) leave() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.underWay--
+	o.left++
 	o.take()
 }
 
@@ -164,7 +168,7 @@ func (o *overload) leave() {
 func (o *overload) take() {
 	for o.waiting.Len() > 0 && (o.bound == 0 || o.underWay < o.bound) {
 		next, now := o.waiting.Front(), time.Now()
-		if now.Sub(o.standing) > crowded {
+		if now.Sub(o.standing) > crowded && float64(o.waiting.Len()) > o.pace*inOrder.Seconds() {
 			next = o.waiting.Back()
 			stale := now.Sub(next.Value.(*waiter).since) > fresh
 			if stale && now.Sub(o.came) < fresh && o.underWay > 0 { // which will end, and then this is asked again
@@ -186,8 +190,9 @@ func (o *overload) look(now time.Time) {
 	defer o.mu.Unlock()
 	seen, idle := o.waits(), now.Sub(o.looked) > overloadOver // so it is at the first look too
 	if idle {
-		o.wait, o.bound = 0, 0
+		o.wait, o.bound, o.pace = 0, 0, 0
 	} else {
+		o.pace += smoothing * (float64(o.left)/now.Sub(o.looked).Seconds() - o.pace)
 		o.wait += time.Duration(smoothing * float64(seen.ninetieth(o.before)-o.wait))
 		most := o.most
 		if now.Sub(o.refused) < overloadOver {
@@ -195,7 +200,7 @@ func (o *overload) look(now time.Time) {
 		}
 		o.bound = nextBound(o.bound, o.underWay, runtime.GOMAXPROCS(0), o.wait > most)
 	}
-	o.before, o.looked = seen, now
+	o.before, o.looked, o.left = seen, now, 0
 	o.take()
 }
 

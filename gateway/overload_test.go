@@ -158,6 +158,31 @@ func TestWhoWaitsIsTakenInOrder(t *testing.T) {
 	})
 }
 
+// TestHowManyWaitDecidesWhoGoesFirst: callers who in order are all served soon must not starve one of them.
+func TestHowManyWaitDecidesWhoGoesFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newArrivals(t)
+		a.come("first")
+		time.Sleep(2 * crowded)
+		a.come("second")
+		a.come("third")
+		a.pace = 3 / inOrder.Seconds()
+		a.leave()
+		a.next("first", 0)
+		for _, who := range []string{"fourth", "fifth", "sixth"} {
+			a.come(who)
+		}
+		a.pace = 3 / inOrder.Seconds()
+		a.leave()
+		a.next("sixth", 0)
+		a.leave()
+		a.next("fifth", 0)
+		a.leave()
+		a.next("second", 0)
+	})
+}
+
 func TestInACrowdTheNewestIsTaken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
