@@ -40,6 +40,7 @@ type overload struct {
 	left     int           // requests, since the last look
 	pace     float64       // at which they leave, each second, smoothed
 	came     time.Time     // the last request
+	later    bool          // takeLater is at work
 	refused  time.Time     // the last one that was
 	before   waits         // as they were last time
 	looked   time.Time     // when that was
@@ -171,13 +172,28 @@ func (o *overload) take() {
 		if now.Sub(o.standing) > crowded && float64(o.waiting.Len()) > o.pace*inOrder.Seconds() {
 			next = o.waiting.Back()
 			stale := now.Sub(next.Value.(*waiter).since) > fresh
-			if stale && now.Sub(o.came) < fresh && o.underWay > 0 { // which will end, and then this is asked again
+			if stale && now.Sub(o.came) < fresh && o.underWay > 0 {
+				o.takeLater()
 				return
 			}
 		}
 		o.underWay++
 		close(o.waiting.Remove(next).(*waiter).taken)
 	}
+}
+
+// takeLater leaves a place to who comes next, for as long as somebody may. Called under mu.
+func (o *overload) takeLater() {
+	if o.later {
+		return
+	}
+	o.later = true
+	time.AfterFunc(fresh, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.later = false
+		o.take()
+	})
 }
 
 // look finds out how long work waits for a processor, if it is time to, and moves the bound.

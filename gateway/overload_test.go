@@ -219,6 +219,7 @@ func TestAfterACrowdTheOthersAreTaken(t *testing.T) {
 	})
 }
 
+// TestAPlaceIsNotLeftEmpty: it is kept for who comes next, and not for long, also while others stay under way.
 func TestAPlaceIsNotLeftEmpty(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -228,13 +229,23 @@ func TestAPlaceIsNotLeftEmpty(t *testing.T) {
 		a.come("second")
 		a.leave()
 		a.next("second", 0)
-		for a.underWay > 1 {
-			a.leave() // somebody has just come, so another may
-		}
-		if len(a.ended) > 0 {
-			t.Error("the oldest was taken before")
-		}
 		a.leave()
+		a.next("first", fresh)
+	})
+}
+
+func TestAnIdleGatewayTakesAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newArrivals(t)
+		a.come("first")
+		time.Sleep(2 * crowded)
+		a.come("second")
+		a.leave()
+		a.next("second", 0)
+		for a.underWay > 0 {
+			a.leave()
+		}
 		a.next("first", 0)
 	})
 }
