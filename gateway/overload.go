@@ -37,7 +37,10 @@ type overload struct {
 	bound    int           // of those; 0: none
 	waiting  list.List     // of *waiter, the newest at the back
 	standing time.Time     // since when some have been waiting
+	arrived  int           // requests, since the last look
+	full     bool          // one of them found all places taken, or took the last
 	left     int           // requests, since the last look
+	plenty   bool          // as many come as leave, and take all places
 	pace     float64       // at which they leave, each second, smoothed
 	came     time.Time     // the last request
 	later    bool          // takeLater is at work
@@ -66,7 +69,7 @@ const (
 	mostWaiting    = 1 << 12                // requests; of more the oldest is refused
 	crowded        = 100 * time.Millisecond // once some have waited for so long, and so many
 	inOrder        = 20 * time.Millisecond  // that in order each would for so long, the newest goes first,
-	fresh          = 20 * time.Millisecond  // and only if it has come so lately, as long as others come
+	fresh          = 20 * time.Millisecond  // and only if it has come so lately, as long as enough others come
 	overloadOver   = time.Second            // after so long without a request, what was before says nothing
 	overloadRetry  = time.Second
 	overloadSpread = 2 * time.Second // callers come back at different times
@@ -99,6 +102,8 @@ func (o *overload) enter(ctx context.Context, method string, now time.Time) erro
 	o.look(now)
 	o.mu.Lock()
 	o.came = now
+	o.arrived++
+	o.full = o.full || o.underWay+1 >= o.bound
 	if o.bound == 0 || o.underWay < o.bound {
 		o.underWay++
 		o.mu.Unlock()
@@ -172,7 +177,7 @@ func (o *overload) take() {
 		if now.Sub(o.standing) > crowded && float64(o.waiting.Len()) > o.pace*inOrder.Seconds() {
 			next = o.waiting.Back()
 			stale := now.Sub(next.Value.(*waiter).since) > fresh
-			if stale && now.Sub(o.came) < fresh && o.underWay > 0 {
+			if stale && o.plenty && now.Sub(o.came) < fresh && o.underWay > 0 {
 				o.takeLater()
 				return
 			}
@@ -206,8 +211,9 @@ func (o *overload) look(now time.Time) {
 	defer o.mu.Unlock()
 	seen, idle := o.waits(), now.Sub(o.looked) > overloadOver // so it is at the first look too
 	if idle {
-		o.wait, o.bound, o.pace = 0, 0, 0
+		o.wait, o.bound, o.pace, o.plenty = 0, 0, 0, false
 	} else {
+		o.plenty = o.full && 4*o.arrived >= 3*o.left // they come and leave by the batch, so nearly as many are as many
 		o.pace += smoothing * (float64(o.left)/now.Sub(o.looked).Seconds() - o.pace)
 		o.wait += time.Duration(smoothing * float64(seen.ninetieth(o.before)-o.wait))
 		most := o.most
@@ -216,7 +222,7 @@ func (o *overload) look(now time.Time) {
 		}
 		o.bound = nextBound(o.bound, o.underWay, runtime.GOMAXPROCS(0), o.wait > most)
 	}
-	o.before, o.looked, o.left = seen, now, 0
+	o.before, o.looked, o.arrived, o.left, o.full = seen, now, 0, 0, false
 	o.take()
 }
 

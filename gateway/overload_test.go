@@ -96,7 +96,7 @@ type arrivals struct {
 }
 
 func newArrivals(t *testing.T) arrivals {
-	a := arrivals{newBusy(t), make(chan string, 100)}
+	a := arrivals{newBusy(t), make(chan string, 1000)}
 	a.pass(fast, time.Second)
 	a.pass(slow, time.Second)
 	for a.underWay < a.bound {
@@ -216,6 +216,29 @@ func TestAfterACrowdTheOthersAreTaken(t *testing.T) {
 		a.next("second", 0)
 		a.leave()
 		a.next("first", 0)
+	})
+}
+
+// TestAfterACrowdAFewWhoComeDoNotHoldUpTheOthers: who comes now and then takes no more than a place.
+func TestAfterACrowdAFewWhoComeDoNotHoldUpTheOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newArrivals(t)
+		for range 60 {
+			a.come("one of the crowd")
+		}
+		time.Sleep(2 * crowded)
+		a.come("the last of it") // as many have come as leave
+		for range a.bound / 2 {
+			a.leave()
+		}
+		for range 6 {
+			a.come("a straggler")
+			time.Sleep(fresh * 3 / 4)
+		}
+		if a.underWay < a.bound && a.waiting.Len() > 0 {
+			t.Errorf("%d are under way of %d, and %d wait", a.underWay, a.bound, a.waiting.Len())
+		}
 	})
 }
 
