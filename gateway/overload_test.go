@@ -44,18 +44,6 @@ func (b *busy) pass(wait int, lasts time.Duration) (bound int) {
 	return b.bound
 }
 
-// fill has requests come until some are waiting.
-func (b *busy) fill(waiting int) {
-	for b.waiting.Len() < waiting {
-		go func() {
-			if b.enter(b.t.Context(), http.MethodPost, time.Now()) == nil {
-				<-b.t.Context().Done()
-			}
-		}()
-		synctest.Wait()
-	}
-}
-
 func TestTheBoundFollowsTheWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -95,8 +83,14 @@ type arrivals struct {
 	ended chan string
 }
 
+// testArrivals runs the test in parallel, in a time of its own.
+func testArrivals(t *testing.T, test func(*testing.T, arrivals)) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { test(t, newArrivals(t)) })
+}
+
 func newArrivals(t *testing.T) arrivals {
-	a := arrivals{newBusy(t), make(chan string, 1000)}
+	a := arrivals{newBusy(t), make(chan string, 2*mostWaiting)}
 	a.pass(fast, time.Second)
 	a.pass(slow, time.Second)
 	for a.underWay < a.bound {
@@ -127,9 +121,7 @@ func (a arrivals) next(want string, after time.Duration) {
 }
 
 func TestWhileSomeAreRefusedTheOthersAreFaster(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a := newArrivals(t)
+	testArrivals(t, func(t *testing.T, a arrivals) {
 		least := a.bound
 		if bound := a.pass(middling, time.Second); bound <= least {
 			t.Errorf("%d may be under way while nobody is refused, not more than %d", bound, least)
@@ -146,9 +138,7 @@ func TestWhileSomeAreRefusedTheOthersAreFaster(t *testing.T) {
 }
 
 func TestWhoWaitsIsTakenInOrder(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a := newArrivals(t)
+	testArrivals(t, func(_ *testing.T, a arrivals) {
 		a.come("first")
 		a.come("second")
 		a.leave()
@@ -160,9 +150,7 @@ func TestWhoWaitsIsTakenInOrder(t *testing.T) {
 
 // TestHowManyWaitDecidesWhoGoesFirst: callers who in order are all served soon must not starve one of them.
 func TestHowManyWaitDecidesWhoGoesFirst(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a := newArrivals(t)
+	testArrivals(t, func(_ *testing.T, a arrivals) {
 		a.come("first")
 		time.Sleep(2 * crowded)
 		a.come("second")
@@ -184,9 +172,7 @@ func TestHowManyWaitDecidesWhoGoesFirst(t *testing.T) {
 }
 
 func TestInACrowdTheNewestIsTaken(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a := newArrivals(t)
+	testArrivals(t, func(t *testing.T, a arrivals) {
 		a.come("first")
 		time.Sleep(2 * crowded)
 		a.come("second")
@@ -206,9 +192,7 @@ func TestInACrowdTheNewestIsTaken(t *testing.T) {
 }
 
 func TestAfterACrowdTheOthersAreTaken(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a := newArrivals(t)
+	testArrivals(t, func(_ *testing.T, a arrivals) {
 		a.come("first")
 		a.come("second")
 		time.Sleep(2 * crowded)
@@ -221,9 +205,7 @@ func TestAfterACrowdTheOthersAreTaken(t *testing.T) {
 
 // TestAfterACrowdAFewWhoComeDoNotHoldUpTheOthers: who comes now and then takes no more than a place.
 func TestAfterACrowdAFewWhoComeDoNotHoldUpTheOthers(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a := newArrivals(t)
+	testArrivals(t, func(t *testing.T, a arrivals) {
 		for range 60 {
 			a.come("one of the crowd")
 		}
@@ -244,9 +226,7 @@ func TestAfterACrowdAFewWhoComeDoNotHoldUpTheOthers(t *testing.T) {
 
 // TestAPlaceIsNotLeftEmpty: it is kept for who comes next, and not for long, also while others stay under way.
 func TestAPlaceIsNotLeftEmpty(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a := newArrivals(t)
+	testArrivals(t, func(_ *testing.T, a arrivals) {
 		a.come("first")
 		time.Sleep(2 * crowded)
 		a.come("second")
@@ -258,9 +238,7 @@ func TestAPlaceIsNotLeftEmpty(t *testing.T) {
 }
 
 func TestAnIdleGatewayTakesAtOnce(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a := newArrivals(t)
+	testArrivals(t, func(_ *testing.T, a arrivals) {
 		a.come("first")
 		time.Sleep(2 * crowded)
 		a.come("second")
@@ -274,12 +252,8 @@ func TestAnIdleGatewayTakesAtOnce(t *testing.T) {
 }
 
 func TestWhoWaitsTooLongIsToldWhenToComeAgain(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBusy(t)
-		b.pass(fast, time.Second)
-		b.pass(slow, time.Second)
-		b.fill(1)
+	testArrivals(t, func(t *testing.T, b arrivals) {
+		b.come("one who waits")
 		err := b.enter(t.Context(), http.MethodGet, time.Now())
 		var refused *usher.Error
 		if !errors.As(err, &refused) || refused.Code != usher.CodeUnavailable || refused.RetryAfter < overloadRetry || b.shed["read"].Load() != 1 {
@@ -295,17 +269,14 @@ func TestWhoWaitsTooLongIsToldWhenToComeAgain(t *testing.T) {
 }
 
 func TestOfTooManyWhoWaitTheOldestIsRefused(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBusy(t)
-		b.pass(fast, time.Second)
-		b.pass(slow, time.Second)
-		b.fill(mostWaiting)
+	testArrivals(t, func(t *testing.T, b arrivals) {
+		for range mostWaiting {
+			b.come("one who waits")
+		}
 		if before := b.shed["write"].Load(); before != 0 {
 			t.Fatalf("%d were refused before", before)
 		}
-		go func() { _ = b.enter(t.Context(), http.MethodPost, time.Now()) }()
-		synctest.Wait()
+		b.come("one too many")
 		if b.shed["write"].Load() != 1 || b.waiting.Len() != mostWaiting {
 			t.Errorf("%d were refused, %d wait", b.shed["write"].Load(), b.waiting.Len())
 		}
