@@ -49,7 +49,7 @@ func (a answer) with(name, value string) answer {
 
 func (a answer) write(g *Gateway, w *recorder, c *call) {
 	// A write's answer shows what it wrote, so it is at least as new as that; a read's is as new as it was before it.
-	if c.Method != http.MethodGet && c.Method != http.MethodHead {
+	if !reads(c.Method) {
 		w.set(headerRevision, strconv.FormatInt(g.Log.Revision(), 10))
 	}
 	for name, value := range a.header {

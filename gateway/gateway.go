@@ -147,12 +147,15 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // deadline gives a request that may wait for the log no longer than it may take. A read waits for nothing, but where it
 // asks for a revision, which has a shorter time of its own.
 func (g *Gateway) deadline(c *call) (cancel context.CancelFunc) {
-	if c.Method == http.MethodGet || c.Method == http.MethodHead {
+	if reads(c.Method) {
 		return func() {}
 	}
 	c.ctx, cancel = context.WithTimeout(c.ctx, g.RequestTimeout)
 	return cancel
 }
+
+// reads says whether requests of the method change nothing.
+func reads(method string) bool { return method == http.MethodGet || method == http.MethodHead }
 
 const maxRequestID = 128
 

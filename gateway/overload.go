@@ -4,7 +4,6 @@ import (
 	"container/list"
 	"context"
 	"math/rand/v2"
-	"net/http"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -122,7 +121,7 @@ func (o *overload) enter(ctx context.Context, method string, now time.Time) erro
 		return nil
 	}
 	kind := "write"
-	if method == http.MethodGet || method == http.MethodHead {
+	if reads(method) {
 		kind = "read"
 	}
 	o.shed(kind)
