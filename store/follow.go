@@ -322,8 +322,8 @@ func (s *Store) decode(key, value []byte, created, modified int64) (change, bool
 }
 
 func (s *Store) deleted(key []byte) (change, bool) {
-	name, path, ok := bytes.Cut(bytes.TrimPrefix(key, []byte(s.options.Prefix)), []byte("/"))
-	if !ok {
+	name, path, _ := bytes.Cut(bytes.TrimPrefix(key, []byte(s.options.Prefix)), []byte("/"))
+	if len(path) == 0 { // nothing of a table, and no path that memdb could hold
 		return change{}, false
 	}
 	table, ok := s.index.tables[string(name)]

@@ -106,6 +106,9 @@ func (ix *index) applied() int64 { return ix.current.Load().revision }
 func (s *Snapshot) Revision() int64 { return s.revision }
 
 func (s *Snapshot) get(table, path string) (any, bool) {
+	if path == "" { // memdb would take that for a question about all
+		return nil, false
+	}
 	asked := lookUps.Get().(*lookUp)
 	asked.path, asked.args[0] = path, asked
 	// First fails only for a table or index that the schema does not have, and the schema is made from the same tables.
@@ -240,11 +243,20 @@ func write(txn *memdb.Txn, changes []change) error {
 			}
 			continue
 		}
-		if _, err := txn.DeleteAll(c.table.name(), pathIndexName, c.path); err != nil {
+		if err := remove(txn, c.table.name(), c.path); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// remove takes the row out, if there is one. (memdb's DeleteAll would take all whose path begins so.)
+func remove(txn *memdb.Txn, table, path string) error {
+	row, err := txn.First(table, pathIndexName, path)
+	if err != nil || row == nil {
+		return err
+	}
+	return txn.Delete(table, row)
 }
 
 // publish shows readers the committed state and wakes everybody who waits for it. Called under mu.

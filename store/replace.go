@@ -112,7 +112,7 @@ func (r *replacement) end() error {
 }
 
 func (r *replacement) remove(path string) error {
-	if _, err := r.txn.DeleteAll(r.table.name(), pathIndexName, path); err != nil {
+	if err := remove(r.txn, r.table.name(), path); err != nil {
 		return fmt.Errorf("remove %s/%s: %w", r.table.name(), path, err)
 	}
 	return nil

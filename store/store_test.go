@@ -245,6 +245,42 @@ func TestAValueThatDoesNotDecodeKeepsTheLastGoodOne(t *testing.T) {
 	}
 }
 
+// TestADeleteTakesOneRecord: others whose path begins as the deleted one's stay, as all do when the path is empty.
+func TestADeleteTakesOneRecord(t *testing.T) {
+	t.Parallel()
+	prefix := newPrefix()
+	s := openStore(t, prefix)
+	if _, err := Commit(deadline(t), s, add(1, 9, "u1", "u10", "u1/x")); err != nil {
+		t.Fatal(err)
+	}
+	shown := func(revision int64) {
+		t.Helper()
+		if err := s.WaitRevision(deadline(t), revision); err != nil {
+			t.Fatal(err)
+		}
+		s.becomes(t, map[string]int{"u10": 1, "u1/x": 1})
+	}
+	remove := Change[struct{}]{
+		Aggregates: func(*Snapshot) []Key { return []Key{numbers.Key("u1")} },
+		Decide: func(tx *Tx) (struct{}, error) {
+			numbers.Delete(tx, "u1")
+			return struct{}{}, nil
+		},
+	}
+	if _, err := Commit(deadline(t), s, remove); err != nil {
+		t.Fatal(err)
+	}
+	shown(s.Revision())
+	if _, err := etcd.requests.Put(deadline(t), prefix+"numbers/", "1"); err != nil {
+		t.Fatal(err)
+	}
+	deleted, err := etcd.requests.Delete(deadline(t), prefix+"numbers/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown(deleted.Header.Revision)
+}
+
 // TestAListReplacesTheIndex: after a relist the index equals the log, deletes that no watch has shown included.
 func TestAListReplacesTheIndex(t *testing.T) {
 	t.Parallel()
