@@ -49,6 +49,7 @@ func (r *Record) participant() (Participant, error) {
 // Participants is the table of participants: {tenant}/{room}/{participant}.
 var Participants = store.Table[Record]{
 	Name:   rooms.SeatsTable,
+	Bucket: 2, // a room's
 	Decode: func(_ string, value []byte) (Record, error) { return readRecord(value) },
 	Encode: func(r Record) ([]byte, error) { return r.JSON, nil },
 }

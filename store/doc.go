@@ -15,6 +15,7 @@
 //
 // Files, in the order in which a write travels: writer.go (batch, decide, commit), tx.go (what a decision sees and
 // changes), etcd.go (the log, embedded or a cluster), commiterror.go (what an error leaves open), follow.go (list, then
-// watch), index.go (apply, revision, waiters), state.go (STARTING, READY, STALE), history.go (whether it is still the same log),
-// members.go and endpoints.go (which members of etcd are well, and so used).
+// watch), index.go (apply, revision, waiters), rows.go and bucket.go (how rows lie in memdb), state.go (STARTING, READY,
+// STALE), history.go (whether it is still the same log), members.go and endpoints.go (which members of etcd are well, and
+// so used).
 package store

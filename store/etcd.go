@@ -127,8 +127,8 @@ func (s *Store) compile(g *group) (compiled, error) {
 	c := compiled{compares: make([]clientv3.Cmp, 0, len(g.tx.guards)), writes: make([]clientv3.Op, 0, len(g.tx.order))}
 	for key := range g.tx.guards {
 		var modified int64
-		if row, ok := g.tx.snapshot.get(key.Table, key.Path); ok {
-			_, _, modified = s.index.tables[key.Table].meta(row)
+		if row, ok := g.tx.snapshot.get(s.index.tables[key.Table].layout(), key.Path); ok {
+			_, modified = row.revisions()
 		}
 		c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(s.logKey(key)), "=", modified))
 	}

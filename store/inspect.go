@@ -37,15 +37,15 @@ func (s *Store) Inspect(snapshot *Snapshot, table string) iter.Seq2[Record, erro
 		if !ok {
 			return
 		}
-		for path, row := range snapshot.scan(table, "", "") {
-			record := Record{Path: path}
-			_, record.Created, record.Modified = t.meta(row)
+		for row := range snapshot.scan(t.layout(), "", "") {
+			record := Record{Path: row.rowPath()}
+			record.Created, record.Modified = row.revisions()
 			value, err := t.encode(row)
 			if err == nil {
 				record.Digest, err = digest(value)
 			}
 			if err != nil {
-				err = fmt.Errorf("inspect %s/%s: %w", table, path, err)
+				err = fmt.Errorf("inspect %s/%s: %w", table, record.Path, err)
 			}
 			if !yield(record, err) || err != nil {
 				return

@@ -201,9 +201,11 @@ func TestAMemberThatHangsIsLeftOut(t *testing.T) {
 				}
 			}
 			t.Logf("twelve writes in a row after %s", time.Since(began).Round(time.Millisecond))
-			if used := log.requests.Endpoints(); len(used) != 2 || slices.Contains(used, endpoints[victim]) {
+			if used := log.requests.Endpoints(); slices.Contains(used, endpoints[victim]) {
 				t.Errorf("%v are used", used)
 			}
+			// On a busy machine another may have been late for a moment.
+			waitUntil(t, "both others are used", func() bool { return len(log.requests.Endpoints()) == 2 })
 			for i, endpoint := range endpoints {
 				up, serving := 1., 1.
 				if i == victim {

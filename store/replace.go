@@ -2,9 +2,8 @@ package store
 
 import (
 	"fmt"
+	"iter"
 	"maps"
-
-	"github.com/hashicorp/go-memdb"
 )
 
 // replacement makes the index equal to a list of the whole log, while the list comes in. Readers see nothing of it before
@@ -12,14 +11,15 @@ import (
 type replacement struct {
 	ix    *index
 	trust bool // equal revisions mean equal rows: false for a log with another history, where they prove nothing
-	txn   *memdb.Txn
+	into  *writing
 	bad   map[Key]struct{} // what the list has and does not decode
 
-	before  *memdb.Txn // the index as it was
+	before  *Snapshot  // the index as it was
 	table   Definition // whose rows are coming in
 	last    string     // path of the last one
-	pending any        // the first row of the table, as it was, that may still come; nil when there are no more
-	rows    memdb.ResultIterator
+	pending record     // the first row of the table, as it was, that may still come; nil when there are no more
+	next    func() (record, bool)
+	stop    func()          // ends the walk that next makes
 	done    map[string]bool // tables that have come in
 }
 
@@ -29,19 +29,19 @@ func (ix *index) replace(trustRevisions bool) *replacement {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	ix.listing = true
-	return &replacement{ix: ix, trust: trustRevisions, txn: ix.db.Txn(true), before: ix.db.Txn(false),
+	return &replacement{ix: ix, trust: trustRevisions, into: ix.write(), before: ix.snapshot(), stop: func() {},
 		bad: make(map[Key]struct{}), done: make(map[string]bool)}
 }
 
 // add takes the next row of the list, in the order of their keys. One without a value did not decode: the last good row
 // stays.
 func (r *replacement) add(c change) error {
-	if r.table == nil || r.table.name() != c.table.name() {
+	if r.table == nil || r.table.layout() != c.table.layout() {
 		if err := r.begin(c.table); err != nil {
 			return err
 		}
 	} else if c.path <= r.last {
-		return fmt.Errorf("the list is not in order: %s/%s after %s", c.table.name(), c.path, r.last)
+		return fmt.Errorf("the list is not in order: %s/%s after %s", c.table.layout().name, c.path, r.last)
 	}
 	r.last = c.path
 	old, err := r.passTo(c.path)
@@ -53,47 +53,42 @@ func (r *replacement) add(c change) error {
 		return nil
 	}
 	if old != nil && r.trust {
-		_, _, was := c.table.meta(old)
-		if _, _, is := c.table.meta(c.row); was == is {
+		_, was := old.revisions()
+		if _, is := c.row.revisions(); was == is {
 			return nil
 		}
 	}
-	if err := r.txn.Insert(c.table.name(), c.row); err != nil {
-		return fmt.Errorf("write %s/%s: %w", c.table.name(), c.path, err)
-	}
-	return nil
+	return r.into.put(c.table.layout(), c.row)
 }
 
 // begin turns to another table.
-func (r *replacement) begin(t Definition) (err error) {
+func (r *replacement) begin(t Definition) error {
 	if err := r.end(); err != nil {
 		return err
 	}
-	if r.done[t.name()] {
-		return fmt.Errorf("the list comes back to table %s", t.name())
+	name := t.layout().name
+	if r.done[name] {
+		return fmt.Errorf("the list comes back to table %s", name)
 	}
 	r.table, r.last = t, ""
-	r.done[t.name()] = true
-	if r.rows, err = r.before.LowerBound(t.name(), pathIndexName, ""); err != nil {
-		return fmt.Errorf("read table %s: %w", t.name(), err)
-	}
-	r.pending = r.rows.Next()
+	r.done[name] = true
+	r.next, r.stop = iter.Pull(r.before.scan(t.layout(), "", ""))
+	r.pending, _ = r.next()
 	return nil
 }
 
 // passTo deletes the rows that come before the path, which the list does not have, and gives the one at the path.
-func (r *replacement) passTo(path string) (old any, err error) {
+func (r *replacement) passTo(path string) (old record, err error) {
 	for r.pending != nil {
-		at, _, _ := r.table.meta(r.pending)
-		if at > path {
+		row := r.pending
+		if row.rowPath() > path {
 			return nil, nil
 		}
-		row := r.pending
-		r.pending = r.rows.Next()
-		if at == path {
+		r.pending, _ = r.next()
+		if row.rowPath() == path {
 			return row, nil
 		}
-		if err := r.remove(at); err != nil {
+		if err := r.into.remove(r.table.layout(), row.rowPath()); err != nil {
 			return nil, err
 		}
 	}
@@ -102,19 +97,12 @@ func (r *replacement) passTo(path string) (old any, err error) {
 
 // end deletes what is left of the table.
 func (r *replacement) end() error {
-	for ; r.pending != nil; r.pending = r.rows.Next() {
-		at, _, _ := r.table.meta(r.pending)
-		if err := r.remove(at); err != nil {
+	for ; r.pending != nil; r.pending, _ = r.next() {
+		if err := r.into.remove(r.table.layout(), r.pending.rowPath()); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func (r *replacement) remove(path string) error {
-	if err := remove(r.txn, r.table.name(), path); err != nil {
-		return fmt.Errorf("remove %s/%s: %w", r.table.name(), path, err)
-	}
+	r.stop()
 	return nil
 }
 
@@ -135,7 +123,7 @@ func (r *replacement) finish(revision int64) error {
 	}
 	r.ix.mu.Lock()
 	defer r.ix.mu.Unlock()
-	r.txn.Commit()
+	r.into.commit()
 	maps.DeleteFunc(r.ix.rejected, func(key Key, _ Rejected) bool {
 		_, still := r.bad[key]
 		return !still
@@ -149,6 +137,7 @@ func (r *replacement) finish(revision int64) error {
 func (r *replacement) abandon() {
 	r.ix.mu.Lock()
 	defer r.ix.mu.Unlock()
-	r.txn.Abort() // after Commit this does nothing
+	r.into.abort()
+	r.stop()
 	r.ix.listing = false
 }

@@ -14,6 +14,9 @@ type Table[R any] struct {
 	// Aggregate says that a record of this table guards others: a decision that writes one is committed only if the
 	// record has not changed since the snapshot it was decided on.
 	Aggregate bool
+	// Bucket is, for a table of many small records, how many leading segments of a path they have in common that are
+	// read together: 2 for {tenant}/{room}/{participant}. The index then holds them together. 0 for each by itself.
+	Bucket int
 	// Lifetime, when not 0, is how long a record stays after it was last written: the log deletes it then, at the latest
 	// a 48th of the lifetime later. At least a second.
 	Lifetime time.Duration
@@ -35,13 +38,13 @@ type Row[R any] struct {
 
 // Reader is what a table can be read from: a Snapshot, or the Tx of a decision.
 type Reader interface {
-	get(table, path string) (row any, ok bool)
-	scan(table, prefix, after string) iter.Seq2[string, any]
+	get(l layout, path string) (row record, ok bool)
+	scan(l layout, prefix, after string) iter.Seq[record]
 }
 
 // Get finds the record at the path.
 func (t Table[R]) Get(r Reader, path string) (*Row[R], bool) {
-	row, ok := r.get(t.Name, path)
+	row, ok := r.get(t.layout(), path)
 	if !ok {
 		return nil, false
 	}
@@ -52,7 +55,7 @@ func (t Table[R]) Get(r Reader, path string) (*Row[R], bool) {
 // path.
 func (t Table[R]) Scan(r Reader, prefix, after string) iter.Seq[*Row[R]] {
 	return func(yield func(*Row[R]) bool) {
-		for _, row := range r.scan(t.Name, prefix, after) {
+		for row := range r.scan(t.layout(), prefix, after) {
 			if !yield(row.(*Row[R])) {
 				return
 			}
@@ -64,7 +67,7 @@ func (t Table[R]) Scan(r Reader, prefix, after string) iter.Seq[*Row[R]] {
 // it; it may be closed for another one's sake too. It is closed before a later snapshot is to be had. Whoever keeps what
 // follows from many records looks at it to know whether to work it out anew.
 func (t Table[R]) Changed(s *Snapshot, prefix string) <-chan struct{} {
-	return s.changed(t.Name, prefix)
+	return s.changed(t.layout(), prefix)
 }
 
 // Put writes the record at the path within the transaction.
@@ -82,7 +85,7 @@ func (t Table[R]) Delete(tx *Tx, path string) {
 func (t Table[R]) Pending(tx *Tx, prefix string) iter.Seq[*Row[R]] {
 	return func(yield func(*Row[R]) bool) {
 		for _, change := range tx.changes {
-			if change.table.name() != t.Name || change.row == nil || !strings.HasPrefix(change.path, prefix) {
+			if change.table.layout().name != t.Name || change.row == nil || !strings.HasPrefix(change.path, prefix) {
 				continue
 			}
 			if !yield(change.row.(*Row[R])) {
@@ -103,39 +106,34 @@ func (k Key) String() string { return k.Table + "/" + k.Path }
 
 // Definition is a Table of any record type, as Open takes it.
 type Definition interface {
-	name() string
+	layout() layout
 	aggregate() bool
 	lifetime() time.Duration
-	decode(path string, value []byte, created, modified int64) (any, error)
-	encode(row any) ([]byte, error)
-	adopt(row any, created, modified int64) any
-	meta(row any) (path string, created, modified int64)
+	decode(path string, value []byte, created, modified int64) (record, error)
+	encode(row record) ([]byte, error)
+	adopt(row record, created, modified int64) record
 }
 
-func (t Table[R]) name() string    { return t.Name }
+func (t Table[R]) layout() layout  { return layout{t.Name, t.Bucket} }
 func (t Table[R]) aggregate() bool { return t.Aggregate }
 
 func (t Table[R]) lifetime() time.Duration { return t.Lifetime }
 
-func (t Table[R]) decode(path string, value []byte, created, modified int64) (any, error) {
-	record, err := t.Decode(path, value)
+func (t Table[R]) decode(path string, value []byte, created, modified int64) (record, error) {
+	decoded, err := t.Decode(path, value)
 	if err != nil {
 		return nil, err
 	}
-	return &Row[R]{Path: path, Created: created, Modified: modified, Value: record}, nil
+	return &Row[R]{Path: path, Created: created, Modified: modified, Value: decoded}, nil
 }
 
-func (t Table[R]) encode(row any) ([]byte, error) { return t.Encode(row.(*Row[R]).Value) }
+func (t Table[R]) encode(row record) ([]byte, error) { return t.Encode(row.(*Row[R]).Value) }
 
 // adopt is the row that was written, as it is in the log now.
-func (t Table[R]) adopt(row any, created, modified int64) any {
+func (t Table[R]) adopt(row record, created, modified int64) record {
 	written := row.(*Row[R])
 	return &Row[R]{Path: written.Path, Created: created, Modified: modified, Value: written.Value}
 }
 
-func (t Table[R]) meta(row any) (path string, created, modified int64) {
-	r := row.(*Row[R])
-	return r.Path, r.Created, r.Modified
-}
-
-func (r *Row[R]) rowPath() string { return r.Path }
+func (r *Row[R]) rowPath() string                      { return r.Path }
+func (r *Row[R]) revisions() (created, modified int64) { return r.Created, r.Modified }

@@ -52,52 +52,54 @@ func (tx *Tx) Memo(key string, build func(*Snapshot) any) any {
 // says how many it has, and whether more are left.
 func (tx *Tx) DeleteUnder(table, prefix string, limit int) (deleted int, more bool) {
 	var paths []string
-	for path := range tx.scan(table, prefix, "") {
+	of := tx.tables[table]
+	for row := range tx.scan(of.layout(), prefix, "") {
 		if len(paths) == limit {
 			more = true
 			break
 		}
-		paths = append(paths, path)
+		paths = append(paths, row.rowPath())
 	}
 	for _, path := range paths {
-		tx.put(tx.tables[table], path, nil)
+		tx.put(of, path, nil)
 	}
 	return len(paths), more
 }
 
-func (tx *Tx) get(table, path string) (any, bool) {
-	if c, ok := tx.changes[Key{table, path}]; ok {
+func (tx *Tx) get(l layout, path string) (record, bool) {
+	if c, ok := tx.changes[Key{l.name, path}]; ok {
 		return c.row, c.row != nil
 	}
-	return tx.snapshot.get(table, path)
+	return tx.snapshot.get(l, path)
 }
 
 // scan merges the snapshot's rows with the transaction's changes, in order of path.
-func (tx *Tx) scan(table, prefix, after string) iter.Seq2[string, any] {
-	changed := make(map[string]any)
+func (tx *Tx) scan(l layout, prefix, after string) iter.Seq[record] {
+	changed := make(map[string]record)
 	for _, c := range tx.changes {
-		if c.table.name() == table && strings.HasPrefix(c.path, prefix) && c.path > after {
+		if c.table.layout() == l && strings.HasPrefix(c.path, prefix) && c.path > after {
 			changed[c.path] = c.row
 		}
 	}
 	if len(changed) == 0 {
-		return tx.snapshot.scan(table, prefix, after)
+		return tx.snapshot.scan(l, prefix, after)
 	}
 	paths := slices.Sorted(maps.Keys(changed))
-	return func(yield func(string, any) bool) {
-		for path, row := range tx.snapshot.scan(table, prefix, after) {
+	return func(yield func(record) bool) {
+		for row := range tx.snapshot.scan(l, prefix, after) {
+			path := row.rowPath()
 			for len(paths) > 0 && paths[0] < path {
-				if row := changed[paths[0]]; row != nil && !yield(paths[0], row) {
+				if row := changed[paths[0]]; row != nil && !yield(row) {
 					return
 				}
 				paths = paths[1:]
 			}
-			if _, superseded := changed[path]; !superseded && !yield(path, row) {
+			if _, superseded := changed[path]; !superseded && !yield(row) {
 				return
 			}
 		}
 		for _, path := range paths {
-			if row := changed[path]; row != nil && !yield(path, row) {
+			if row := changed[path]; row != nil && !yield(row) {
 				return
 			}
 		}
@@ -105,8 +107,8 @@ func (tx *Tx) scan(table, prefix, after string) iter.Seq2[string, any] {
 }
 
 // put records a change; a nil row is a delete.
-func (tx *Tx) put(table Definition, path string, row any) {
-	key := Key{table.name(), path}
+func (tx *Tx) put(table Definition, path string, row record) {
+	key := Key{table.layout().name, path}
 	before, existed := tx.changes[key]
 	tx.undo = append(tx.undo, undo{key: key, before: before, existed: existed})
 	if !existed {
