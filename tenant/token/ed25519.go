@@ -48,8 +48,8 @@ func (s edSigner) sign(dst []byte, messages [][]byte) ([]byte, error) {
 		if _, err := w.nonces[i].SetUniformBytes(w.sum(secret.prefix[:], message)); err != nil {
 			return nil, err
 		}
-		w.x[i], w.y[i], w.z[i] = coordinates(w.point.ScalarBaseMult(&w.nonces[i]))
-		w.product[i+1].Multiply(&w.product[i], &w.z[i])
+		w.points[i].multiplyBase(&w.nonces[i])
+		w.product[i+1].Multiply(&w.product[i], &w.points[i].z)
 	}
 	start := len(dst)
 	dst = append(dst, make([]byte, len(messages)*ed25519.SignatureSize)...)
@@ -57,11 +57,12 @@ func (s edSigner) sign(dst []byte, messages [][]byte) ([]byte, error) {
 	rest.Invert(&w.product[len(messages)])
 	for i, message := range slices.Backward(messages) {
 		inverse.Multiply(&rest, &w.product[i])
-		rest.Multiply(&rest, &w.z[i])
+		p := &w.points[i]
+		rest.Multiply(&rest, &p.z)
 		signature := dst[start+i*ed25519.SignatureSize:][:ed25519.SignatureSize]
 		point, scalar := signature[:32], signature[32:]
-		copy(point, w.y[i].Multiply(&w.y[i], &inverse).Bytes())
-		point[31] |= byte(w.x[i].Multiply(&w.x[i], &inverse).IsNegative() << 7)
+		copy(point, p.y.Multiply(&p.y, &inverse).Bytes())
+		point[31] |= byte(p.x.Multiply(&p.x, &inverse).IsNegative() << 7)
 		if _, err := w.challenge.SetUniformBytes(w.sum(point, secret.public[:], message)); err != nil {
 			return nil, err
 		}
@@ -70,18 +71,12 @@ func (s edSigner) sign(dst []byte, messages [][]byte) ([]byte, error) {
 	return dst, nil
 }
 
-func coordinates(p *edwards25519.Point) (x, y, z field.Element) {
-	px, py, pz, _ := p.ExtendedCoordinates()
-	return *px, *py, *pz
-}
-
 // edWork is what signing needs on the way, kept for the next who signs.
 type edWork struct {
 	hash    hash.Hash
 	digest  [sha512.Size]byte
-	point   edwards25519.Point
 	nonces  []edwards25519.Scalar
-	x, y, z []field.Element // of the nonces' points
+	points  []extended      // of the nonces
 	product []field.Element // of all z before the one at this place
 
 	challenge edwards25519.Scalar
@@ -91,12 +86,12 @@ var edWorks = sync.Pool{New: func() any { return &edWork{hash: sha512.New()} }}
 
 // take makes room for n signatures.
 func (w *edWork) take(n int) {
-	if cap(w.nonces) < n {
+	if cap(w.product) < n+1 {
 		w.nonces = make([]edwards25519.Scalar, n)
-		w.x, w.y, w.z = make([]field.Element, n), make([]field.Element, n), make([]field.Element, n)
+		w.points = make([]extended, n)
 		w.product = make([]field.Element, n+1)
 	}
-	w.nonces, w.x, w.y, w.z, w.product = w.nonces[:n], w.x[:n], w.y[:n], w.z[:n], w.product[:n+1]
+	w.nonces, w.points, w.product = w.nonces[:n], w.points[:n], w.product[:n+1]
 }
 
 // done leaves nothing of the nonces behind: whoever knows one, and the signature, knows the key.
