@@ -97,6 +97,8 @@ func (w *edWork) take(n int) {
 // done leaves nothing of the nonces behind: whoever knows one, and the signature, knows the key.
 func (w *edWork) done() {
 	clear(w.nonces)
+	clear(w.points) // how a point was reached tells of its multiple
+	clear(w.product)
 	clear(w.digest[:])
 	w.hash.Reset()
 	edWorks.Put(w)
