@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,6 +27,9 @@ type bare struct {
 	Bytes      int // of the answer
 	Signatures int // Ed25519, of as many bytes as a token has
 	Signed     int // bytes that are signed each time
+	// Log, when not empty, is the directory of an etcd that it has in its process, as Usher has: each request is answered
+	// when a record of it is committed. Then it is the floor, what no gateway can cost less than.
+	Log string
 }
 
 // serveBare is the child that serves a bare.
@@ -42,19 +46,76 @@ func serveBare(args []string) error {
 	if err != nil {
 		return err
 	}
+	commit := func() <-chan error { return nil }
+	if b.Log != "" {
+		etcd, err := embedded(b.Log, "")
+		if err != nil {
+			return err
+		}
+		defer etcd.Close()
+		commit = gathering(v3client.New(etcd.Server))
+	}
 	answer, payload, size := []byte(strings.Repeat("x", b.Bytes)), make([]byte, b.Signed), strconv.Itoa(b.Bytes)
 	fmt.Printf("%q\n", listener.Addr())
 	return http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.ReadAll(r.Body); err != nil {
 			panic(http.ErrAbortHandler)
 		}
+		committed := commit()
 		for range b.Signatures {
 			_ = ed25519.Sign(key, payload)
+		}
+		if committed != nil {
+			if err := <-committed; err != nil {
+				panic(http.ErrAbortHandler)
+			}
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", size)
 		_, _ = w.Write(answer) // who has gone does not count
 	}))
+}
+
+// gathering gives what commits a record, with all that come while a transaction is under way in the next one.
+func gathering(client *clientv3.Client) func() <-chan error {
+	waiting := make(chan chan error, 4096)
+	go func() { // as long as the process
+		value := strings.Repeat("x", recordBytes)
+		for number := 0; ; {
+			all := []chan error{<-waiting}
+			for len(all) < 128/3 && len(waiting) > 0 { // operations of a transaction, as many as Usher's may have
+				all = append(all, <-waiting)
+			}
+			parts := make([]clientv3.Op, len(all))
+			for i := range parts {
+				number++
+				parts[i] = creation(fmt.Sprintf("/usher/v1/participants/%012d", number), value)
+			}
+			resp, err := client.Txn(context.Background()).Then(parts...).Commit()
+			for i, one := range all {
+				if err == nil && !resp.Responses[i].GetResponseTxn().Succeeded {
+					err = errors.New("a compare failed")
+				}
+				one <- err
+			}
+		}
+	}()
+	return func() <-chan error {
+		committed := make(chan error, 1)
+		waiting <- committed
+		return committed
+	}
+}
+
+// recordBytes is about what a participant's record has.
+const recordBytes = 400
+
+// creation is what an add does at least: two compares and a put.
+func creation(key, value string) clientv3.Op {
+	return clientv3.OpTxn([]clientv3.Cmp{
+		clientv3.Compare(clientv3.ModRevision("/usher/v1/rooms/one"), "=", 0),
+		clientv3.Compare(clientv3.ModRevision(key), "=", 0),
+	}, []clientv3.Op{clientv3.OpPut(key, value)}, nil)
 }
 
 // signing asks for raw Ed25519 signatures, one after another.

@@ -32,6 +32,11 @@ func (h *harness) measureAdds() ([]figure, error) {
 		return nil, err
 	}
 	defer server.stop()
+	floor, floorAddress, err := h.bare(bare{Bytes: len(answer), Signatures: 3, Signed: tokenBytes, Log: h.dir + "/floor"})
+	if err != nil {
+		return nil, err
+	}
+	defer floor.stop()
 	etcd, err := child(h.ctx, h.dir, "transactions", h.dir+"/transactions")
 	if err != nil {
 		return nil, err
@@ -59,11 +64,22 @@ func (h *harness) measureAdds() ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
+		committing := posting
+		committing.Address = floorAddress
+		floor64, err := h.put(committing, floor)
+		if err != nil {
+			return nil, err
+		}
 		raw64, err := h.transact(etcd, 64)
 		if err != nil {
 			return nil, err
 		}
 		one, err := h.addAndCount(g, owners, 1, 1)
+		if err != nil {
+			return nil, err
+		}
+		committing.Connections = 1
+		floor1, err := h.put(committing, floor)
 		if err != nil {
 			return nil, err
 		}
@@ -79,10 +95,10 @@ func (h *harness) measureAdds() ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		f1.add(add.cpuEach()/post.cpuEach(), of("add", 1e6*add.cpuEach(), "µs"), of("bare", 1e6*post.cpuEach(), "µs"),
+		f1.add(add.cpuEach()/post.cpuEach(), of("add", 1e6*add.cpuEach(), "µs"), of("bare", 1e6*post.cpuEach(), "µs"), of("floor", 1e6*floor64.cpuEach(), "µs"),
 			of("p50", millis(add.percentile(.5)), "ms"), of("p99", millis(add.percentile(.99)), "ms"))
-		f2.add(add.perSecond()/raw64, of("adds", add.perSecond(), "/s"), of("transactions", raw64, "/s"))
-		f3.add(one.perSecond()/raw1, of("adds", one.perSecond(), "/s"), of("transactions", raw1, "/s"),
+		f2.add(add.perSecond()/raw64, of("adds", add.perSecond(), "/s"), of("transactions", raw64, "/s"), of("floor", floor64.perSecond(), "/s"))
+		f3.add(one.perSecond()/raw1, of("adds", one.perSecond(), "/s"), of("transactions", raw1, "/s"), of("floor", floor1.perSecond(), "/s"),
 			of("p50", millis(one.percentile(.5)), "ms"), of("p99", millis(one.percentile(.99)), "ms"))
 		f4a.add(bulk.cpuEach()/(300*signed), of("bulk", 1e6*bulk.cpuEach(), "µs"), of("signatures", 3e8*signed, "µs"),
 			of("participants", 100*bulk.perSecond(), "/s"))
@@ -109,7 +125,7 @@ func (h *harness) addAndCount(g *gateway, owners []owner, connections, atOnce in
 // transact gives raw transactions per second.
 func (h *harness) transact(etcd *process, inFlight int) (float64, error) {
 	settle()
-	done, err := ask[int64](etcd, transactions{For: h.each, InFlight: inFlight, Bytes: 400})
+	done, err := ask[int64](etcd, transactions{For: h.each, InFlight: inFlight, Bytes: recordBytes})
 	return float64(done) / h.each.Seconds(), err
 }
 
