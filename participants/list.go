@@ -67,7 +67,8 @@ func (s *Service) List(t tenant.ID, ref rooms.Ref, q Query) (Page, error) {
 		return Page{}, err
 	}
 	prefix := path(t, room.ID, "")
-	if first := q.After == "" && q.Pin == snapshot.Revision(); first {
+	first, partial := q.After == "" && q.Pin == snapshot.Revision(), q.Active && room.ParticipantCount > q.Limit
+	if first && !partial {
 		return s.lists.page(snapshot, prefix, room.Status == rooms.Ended, q, func() (Page, error) { return list(snapshot, t, room, prefix, q) })
 	}
 	return list(snapshot, t, room, prefix, q)
