@@ -17,9 +17,11 @@ type bucket struct {
 	by   uint64   // the transaction that has made it, and may change it until it commits
 	runs [][]item // all but the last; none is empty
 	last []item   // empty in an empty bucket only
+	own  bool     // no other bucket has the list of runs
 }
 
-// runLength is how many rows are copied at most for one that comes or goes among others.
+// runLength is how many rows are copied at most for one that comes or goes among others. So is the list of runs, once in
+// a transaction: 24 B for each.
 const runLength = 32
 
 // item is a row with the first bytes of its path behind the bucket's. They nearly always tell which of two comes first;
@@ -101,13 +103,16 @@ func (b *bucket) replace(run int, by ...[]item) {
 		b.last = by[0]
 		return
 	}
-	all := slices.Concat(b.runs[:run], by, b.runs[min(run+1, len(b.runs)):])
-	if run < len(b.runs) {
-		all = append(all, b.last)
+	if !b.own {
+		b.runs, b.own = slices.Clone(b.runs), true
 	}
-	b.runs, b.last = nil, nil
-	if n := len(all) - 1; n >= 0 {
-		b.runs, b.last = all[:n:n], slices.Clip(all[n])
+	if run < len(b.runs) {
+		b.runs = slices.Replace(b.runs, run, run+1, by...)
+		return
+	}
+	b.runs, b.last = append(b.runs, by...), nil
+	if n := len(b.runs) - 1; n >= 0 {
+		b.runs, b.last = b.runs[:n], slices.Clip(b.runs[n])
 	}
 }
 

@@ -322,8 +322,8 @@ func (s *Store) decode(key, value []byte, created, modified int64) (change, bool
 	return c, true
 }
 
-// deleted is the key as a change that takes it away. Its path is the key's own bytes, which nobody changes: a row keeps the
-// table's name with it, which costs it less than a copy would.
+// deleted is the key as a change that takes it away. Its path is the key's own bytes, which nobody changes: a row then keeps
+// the table's name as well, 32 B of a participant, and a first load copies no paths.
 func (s *Store) deleted(key []byte) (change, bool) {
 	name, path, _ := bytes.Cut(bytes.TrimPrefix(key, []byte(s.options.Prefix)), []byte("/"))
 	if len(path) == 0 { // nothing of a table, and no path that memdb could hold

@@ -213,12 +213,18 @@ func (w *writing) put(l layout, row record) error {
 
 // remove takes the row out, if there is one. (memdb's DeleteAll would take all whose path begins so.)
 func (w *writing) remove(l layout, path string) error {
+	if path == "" { // memdb would take that for a question about all
+		return nil
+	}
 	at := l.bucketOf(path)
 	row, err := w.txn.First(l.name, pathIndexName, at)
-	if err == nil && row != nil && l.bucket > 0 {
-		var in *bucket
+	if in, ok := row.(*bucket); ok && err == nil {
+		asked := &lookUp{path: path}
+		if in.get(asked) == nil {
+			return nil
+		}
 		if in, err = w.bucket(l, at); err == nil {
-			in.remove(&lookUp{path: path})
+			in.remove(asked)
 			if row = in; !in.empty() {
 				return nil
 			}
@@ -246,7 +252,7 @@ func (w *writing) bucket(l layout, path string) (*bucket, error) {
 	in, ok := found.(*bucket)
 	switch {
 	case !ok:
-		in = &bucket{path: strings.Clone(path), by: w.id}
+		in = &bucket{path: path, by: w.id} // of the row's own path, which costs less than a copy
 	case in.by != w.id:
 		in = in.copy(w.id)
 	}

@@ -264,6 +264,7 @@ func TestADeleteTakesOneRecord(t *testing.T) {
 		Aggregates: func(*Snapshot) []Key { return []Key{numbers.Key("u1")} },
 		Decide: func(tx *Tx) (struct{}, error) {
 			numbers.Delete(tx, "u1")
+			numbers.Delete(tx, "")
 			return struct{}{}, nil
 		},
 	}

@@ -28,7 +28,8 @@ type bare struct {
 	Signatures int // Ed25519, of as many bytes as a token has
 	Signed     int // bytes that are signed each time
 	// Log, when not empty, is the directory of an etcd that it has in its process, as Usher has: each request is answered
-	// when a record of it is committed. Then it is the floor, what no gateway can cost less than.
+	// when a record of it is committed. Then it is the floor: what a gateway costs that does nothing else, with the signatures
+	// of crypto/ed25519.
 	Log string
 }
 
@@ -83,7 +84,7 @@ func gathering(client *clientv3.Client) func() <-chan error {
 		value := strings.Repeat("x", recordBytes)
 		for number := 0; ; {
 			all := []chan error{<-waiting}
-			for len(all) < 128/3 && len(waiting) > 0 { // operations of a transaction, as many as Usher's may have
+			for len(all) < 64 && len(waiting) > 0 { // of two operations each, within etcd's 128
 				all = append(all, <-waiting)
 			}
 			parts := make([]clientv3.Op, len(all))
@@ -94,7 +95,8 @@ func gathering(client *clientv3.Client) func() <-chan error {
 			resp, err := client.Txn(context.Background()).Then(parts...).Commit()
 			for i, one := range all {
 				if err == nil && !resp.Responses[i].GetResponseTxn().Succeeded {
-					err = errors.New("a compare failed")
+					one <- errors.New("the compare failed")
+					continue
 				}
 				one <- err
 			}

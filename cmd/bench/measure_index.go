@@ -138,7 +138,8 @@ func (h *harness) measureIndex() ([]figure, error) {
 		bytes.add(float64(f.Heap)/float64(f.Rows), of("participants", float64(f.Rows), ""), of("each", float64(f.Bytes)/float64(f.Rows), "B"))
 		ratio.add(float64(f.Heap)/float64(f.Plain), of("index", float64(f.Heap)/1e6, "MB"), of("map", float64(f.Plain)/1e6, "MB"))
 		load.add(f.Load.Seconds()/f.Drain.Seconds(), of("load", f.Load.Seconds(), "s"), of("drain", f.Drain.Seconds(), "s"))
-		growth.add(f.Load.Seconds()/small.Load.Seconds(), of("large", f.Load.Seconds(), "s"), of("small", small.Load.Seconds(), "s"))
+		growth.add(f.Load.Seconds()/small.Load.Seconds(), of("large", f.Load.Seconds(), "s"), of("small", small.Load.Seconds(), "s"),
+			of("drained: large", f.Drain.Seconds(), "s"), of("small", small.Drain.Seconds(), "s"))
 	}
 	return []figure{bytes, ratio, load, growth}, nil
 }

@@ -83,8 +83,9 @@ func (p *extended) entry(inverse, d2 *field.Element) (e entry) {
 // multiplyBase makes p the scalar times the base point, in the same time for every scalar, with the same memory read.
 func (p *extended) multiplyBase(scalar *edwards25519.Scalar) {
 	table := baseTable()
-	digit := digitsOf(scalar.Bytes())
+	var digit [digits]int8
 	defer clear(digit[:])
+	recode(&digit, scalar)
 	*p = extended{}
 	p.y.One()
 	p.z.One()
@@ -101,11 +102,13 @@ func (p *extended) multiplyBase(scalar *edwards25519.Scalar) {
 	}
 }
 
-// digitsOf gives the digits of a scalar below 2^253, from its little-endian bytes, the least first.
-func digitsOf(scalar []byte) (digit [digits]int8) {
-	var padded [5 * 8]byte
+// recode gives the digits of a scalar, the least first.
+func recode(digit *[digits]int8, scalar *edwards25519.Scalar) {
+	var padded [5 * 8]byte // little-endian; a scalar is below 2^253
 	defer clear(padded[:])
-	copy(padded[:], scalar)
+	text := scalar.Bytes()
+	defer clear(text)
+	copy(padded[:], text)
 	carry := uint8(0)
 	for i := range digit {
 		at := i * digitBits
@@ -114,7 +117,6 @@ func digitsOf(scalar []byte) (digit [digits]int8) {
 		carry = (d + multiples - 1) >> digitBits
 		digit[i] = int8(d - carry<<digitBits)
 	}
-	return digit
 }
 
 // selectEntryAny makes dst the entry whose place, counted from 1, is the index, and zeros for 0. It reads all.
