@@ -162,13 +162,7 @@ func (b *bucket) scan(prefix, after string, yield func(record) bool) (more bool)
 
 // item is the row, whose path must be in the bucket.
 func (b *bucket) item(row record) item {
-	i, rest := item{row: row}, row.rowPath()[len(b.path):]
-	if len(rest) >= 16 {
-		i.head = [2]uint64{binary.BigEndian.Uint64([]byte(rest[:8])), binary.BigEndian.Uint64([]byte(rest[8:16]))}
-		return i
-	}
-	var padded [16]byte
-	copy(padded[:], rest)
-	i.head = [2]uint64{binary.BigEndian.Uint64(padded[:8]), binary.BigEndian.Uint64(padded[8:])}
-	return i
+	var head [16]byte
+	copy(head[:], row.rowPath()[len(b.path):])
+	return item{[2]uint64{binary.BigEndian.Uint64(head[:8]), binary.BigEndian.Uint64(head[8:])}, row}
 }

@@ -66,7 +66,13 @@ func (pathIndex) PrefixFromArgs(args ...any) ([]byte, error) { return bytesOf(ar
 
 // bytesOf is the bytes of the string itself. memdb keeps them as keys and never writes to them; a copy would be a tenth
 // of what a row takes in memory, and an allocation for each look-up.
-func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) } // #nosec G103
+// An empty path has bytes too, if none: to memdb nil is a question about all.
+func bytesOf(s string) []byte {
+	if s == "" {
+		return []byte{}
+	}
+	return unsafe.Slice(unsafe.StringData(s), len(s)) // #nosec G103
+}
 
 func newRows(tables []Definition) (*memdb.MemDB, error) {
 	schema := &memdb.DBSchema{Tables: make(map[string]*memdb.TableSchema, len(tables))}
@@ -99,9 +105,6 @@ func (l *lookUp) revisions() (created, modified int64) { return 0, 0 }
 var lookUps = sync.Pool{New: func() any { return new(lookUp) }}
 
 func (r rows) get(l layout, path string) (record, bool) {
-	if path == "" { // memdb would take that for a question about all
-		return nil, false
-	}
 	asked := lookUps.Get().(*lookUp)
 	asked.in, asked.path, asked.args[0] = l.bucketOf(path), path, asked
 	// First fails only for a table or index that the schema does not have, and the schema is made from the same tables.
@@ -213,9 +216,6 @@ func (w *writing) put(l layout, row record) error {
 
 // remove takes the row out, if there is one. (memdb's DeleteAll would take all whose path begins so.)
 func (w *writing) remove(l layout, path string) error {
-	if path == "" { // memdb would take that for a question about all
-		return nil
-	}
 	at := l.bucketOf(path)
 	row, err := w.txn.First(l.name, pathIndexName, at)
 	if in, ok := row.(*bucket); ok && err == nil {
