@@ -29,35 +29,42 @@ var baseTable = sync.OnceValue(makeBaseTable)
 
 func makeBaseTable() *[digits][multiples]entry {
 	var (
-		table    [digits][multiples]entry
-		points   [digits][multiples]extended
-		products [digits*multiples + 1]field.Element // of all z before a point
+		table  [digits][multiples]entry
+		points [digits * multiples]extended
 	)
-	products[0].One()
-	first, n := edwards25519.NewGeneratorPoint(), 0
-	for i := range points {
+	first := edwards25519.NewGeneratorPoint()
+	for i := range digits {
 		point := edwards25519.NewIdentityPoint()
-		for j := range points[i] {
+		for j := range multiples {
 			x, y, z, t := point.Add(point, first).ExtendedCoordinates()
-			points[i][j] = extended{*x, *y, *z, *t}
-			products[n+1].Multiply(&products[n], z)
-			n++
+			points[i*multiples+j] = extended{*x, *y, *z, *t}
 		}
 		first.Add(point, point) // 32 times it, twice
 	}
+	makeAffine(points[:], make([]field.Element, len(points)+1))
 	d2 := twiceD()
-	var rest field.Element
-	rest.Invert(&products[n])
-	for i := digits - 1; i >= 0; i-- {
-		for j := multiples - 1; j >= 0; j-- {
-			n--
-			var inverse field.Element
-			inverse.Multiply(&rest, &products[n])
-			rest.Multiply(&rest, &points[i][j].z)
-			table[i][j] = points[i][j].entry(&inverse, &d2)
-		}
+	for i := range points {
+		table[i/multiples][i%multiples] = points[i].entry(&d2)
 	}
 	return &table
+}
+
+// makeAffine makes x and y of each point what they are where z is 1, and leaves z and t. It takes one inversion for
+// all (Montgomery's trick); products is room for one more element than there are points.
+func makeAffine(points []extended, products []field.Element) {
+	products[0].One() // of all z before a point
+	for i := range points {
+		products[i+1].Multiply(&products[i], &points[i].z)
+	}
+	var rest, inverse field.Element // of the product of all z up to here, and of one
+	rest.Invert(&products[len(points)])
+	for i := len(points) - 1; i >= 0; i-- {
+		p := &points[i]
+		inverse.Multiply(&rest, &products[i])
+		rest.Multiply(&rest, &p.z)
+		p.x.Multiply(&p.x, &inverse)
+		p.y.Multiply(&p.y, &inverse)
+	}
 }
 
 // twiceD is 2d of the curve's equation, d being −121665/121666.
@@ -70,13 +77,12 @@ func twiceD() (d2 field.Element) {
 	return d2
 }
 
-func (p *extended) entry(inverse, d2 *field.Element) (e entry) {
-	var x, y, sum, difference, product field.Element
-	x.Multiply(&p.x, inverse)
-	y.Multiply(&p.y, inverse)
-	copy(e[0:], sum.Add(&y, &x).Bytes())
-	copy(e[32:], difference.Subtract(&y, &x).Bytes())
-	copy(e[64:], product.Multiply(product.Multiply(&x, &y), d2).Bytes())
+// entry is an affine point's.
+func (p *extended) entry(d2 *field.Element) (e entry) {
+	var sum, difference, product field.Element
+	copy(e[0:], sum.Add(&p.y, &p.x).Bytes())
+	copy(e[32:], difference.Subtract(&p.y, &p.x).Bytes())
+	copy(e[64:], product.Multiply(product.Multiply(&p.x, &p.y), d2).Bytes())
 	return e
 }
 

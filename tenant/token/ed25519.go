@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"crypto/sha512"
 	"hash"
-	"slices"
 	"sync"
 
 	"filippo.io/edwards25519"
@@ -43,26 +42,21 @@ func (s edSigner) sign(dst []byte, messages [][]byte) ([]byte, error) {
 	defer w.done()
 	w.take(len(messages))
 	secret := s.secret()
-	w.product[0].One()
 	for i, message := range messages {
 		if _, err := w.nonces[i].SetUniformBytes(w.sum(secret.prefix[:], message)); err != nil {
 			return nil, err
 		}
 		w.points[i].multiplyBase(&w.nonces[i])
-		w.product[i+1].Multiply(&w.product[i], &w.points[i].z)
 	}
+	makeAffine(w.points, w.products)
 	start := len(dst)
 	dst = append(dst, make([]byte, len(messages)*ed25519.SignatureSize)...)
-	var rest, inverse field.Element // of the product of all z up to here, and of one
-	rest.Invert(&w.product[len(messages)])
-	for i, message := range slices.Backward(messages) {
-		inverse.Multiply(&rest, &w.product[i])
+	for i, message := range messages {
 		p := &w.points[i]
-		rest.Multiply(&rest, &p.z)
 		signature := dst[start+i*ed25519.SignatureSize:][:ed25519.SignatureSize]
 		point, scalar := signature[:32], signature[32:]
-		copy(point, p.y.Multiply(&p.y, &inverse).Bytes())
-		point[31] |= byte(p.x.Multiply(&p.x, &inverse).IsNegative() << 7)
+		copy(point, p.y.Bytes())
+		point[31] |= byte(p.x.IsNegative() << 7)
 		if _, err := w.challenge.SetUniformBytes(w.sum(point, secret.public[:], message)); err != nil {
 			return nil, err
 		}
@@ -73,11 +67,11 @@ func (s edSigner) sign(dst []byte, messages [][]byte) ([]byte, error) {
 
 // edWork is what signing needs on the way, kept for the next who signs.
 type edWork struct {
-	hash    hash.Hash
-	digest  [sha512.Size]byte
-	nonces  []edwards25519.Scalar
-	points  []extended      // of the nonces
-	product []field.Element // of all z before the one at this place
+	hash     hash.Hash
+	digest   [sha512.Size]byte
+	nonces   []edwards25519.Scalar
+	points   []extended      // of the nonces
+	products []field.Element // see makeAffine
 
 	challenge edwards25519.Scalar
 }
@@ -86,19 +80,19 @@ var edWorks = sync.Pool{New: func() any { return &edWork{hash: sha512.New()} }}
 
 // take makes room for n signatures.
 func (w *edWork) take(n int) {
-	if cap(w.product) < n+1 {
+	if cap(w.products) < n+1 {
 		w.nonces = make([]edwards25519.Scalar, n)
 		w.points = make([]extended, n)
-		w.product = make([]field.Element, n+1)
+		w.products = make([]field.Element, n+1)
 	}
-	w.nonces, w.points, w.product = w.nonces[:n], w.points[:n], w.product[:n+1]
+	w.nonces, w.points, w.products = w.nonces[:n], w.points[:n], w.products[:n+1]
 }
 
 // done leaves nothing of the nonces behind: whoever knows one, and the signature, knows the key.
 func (w *edWork) done() {
 	clear(w.nonces)
 	clear(w.points) // how a point was reached tells of its multiple
-	clear(w.product)
+	clear(w.products)
 	clear(w.digest[:])
 	w.hash.Reset()
 	edWorks.Put(w)
