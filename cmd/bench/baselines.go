@@ -90,7 +90,8 @@ func gathering(client *clientv3.Client) func() <-chan error {
 			parts := make([]clientv3.Op, len(all))
 			for i := range parts {
 				number++
-				parts[i] = creation(fmt.Sprintf("/usher/v1/participants/%012d", number), value)
+				compares, put := creation(fmt.Sprintf("/usher/v1/participants/%012d", number), value)
+				parts[i] = clientv3.OpTxn(compares, []clientv3.Op{put}, nil)
 			}
 			resp, err := client.Txn(context.Background()).Then(parts...).Commit()
 			for i, one := range all {
@@ -113,11 +114,11 @@ func gathering(client *clientv3.Client) func() <-chan error {
 const recordBytes = 400
 
 // creation is what an add does at least: two compares and a put.
-func creation(key, value string) clientv3.Op {
-	return clientv3.OpTxn([]clientv3.Cmp{
+func creation(key, value string) (compares []clientv3.Cmp, put clientv3.Op) {
+	return []clientv3.Cmp{
 		clientv3.Compare(clientv3.ModRevision("/usher/v1/rooms/one"), "=", 0),
 		clientv3.Compare(clientv3.ModRevision(key), "=", 0),
-	}, []clientv3.Op{clientv3.OpPut(key, value)}, nil)
+	}, clientv3.OpPut(key, value)
 }
 
 // signing asks for raw Ed25519 signatures, one after another.
@@ -166,10 +167,8 @@ func serveTransactions(args []string) error {
 			callers.Go(func() {
 				for time.Now().Before(end) {
 					key := fmt.Sprintf("/usher/v1/participants/%012d", number.Add(1))
-					resp, err := client.Txn(context.Background()).If(
-						clientv3.Compare(clientv3.ModRevision("/usher/v1/rooms/one"), "=", 0),
-						clientv3.Compare(clientv3.ModRevision(key), "=", 0),
-					).Then(clientv3.OpPut(key, value)).Commit()
+					compares, put := creation(key, value)
+					resp, err := client.Txn(context.Background()).If(compares...).Then(put).Commit()
 					if err == nil && !resp.Succeeded {
 						err = fmt.Errorf("the compare of %s failed", key)
 					}
