@@ -88,10 +88,14 @@ func (p *extended) entry(d2 *field.Element) (e entry) {
 
 // multiplyBase makes p the scalar times the base point, in the same time for every scalar, with the same memory read.
 func (p *extended) multiplyBase(scalar *edwards25519.Scalar) {
-	table := baseTable()
 	var digit [digits]int8
 	defer clear(digit[:])
 	recode(&digit, scalar)
+	p.sum(baseTable(), &digit)
+}
+
+// sum makes p the sum of the multiples that the digits say.
+func (p *extended) sum(table *[digits][multiples]entry, digit *[digits]int8) {
 	*p = extended{}
 	p.y.One()
 	p.z.One()

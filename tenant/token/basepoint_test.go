@@ -7,19 +7,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestMultiplesOfTheBasePoint are those of the library.
+// TestMultiplesOfTheBasePoint are those of the library, in each of the ways in which a processor may make them.
 func TestMultiplesOfTheBasePoint(t *testing.T) {
 	t.Parallel()
+	var alone extended
+	together, work := make([]extended, 1), newLaneWork()
 	same := func(t rapid.TB, scalar *edwards25519.Scalar) {
-		var p extended
-		p.multiplyBase(scalar)
-		got, err := new(edwards25519.Point).SetExtendedCoordinates(&p.x, &p.y, &p.z, &p.t)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := new(edwards25519.Point).ScalarBaseMult(scalar); got.Equal(want) != 1 {
-			t.Fatalf("%x times the base point is %x, want %x", scalar.Bytes(), got.Bytes(), want.Bytes())
-		}
+		alone.multiplyBase(scalar)
+		alone.mustBe(t, scalar)
+		multiplyBase(together, []edwards25519.Scalar{*scalar}, &work)
+		together[0].mustBe(t, scalar)
 	}
 	one, err := edwards25519.NewScalar().SetCanonicalBytes(append([]byte{1}, make([]byte, 31)...))
 	if err != nil {
@@ -39,6 +36,18 @@ func TestMultiplesOfTheBasePoint(t *testing.T) {
 		}
 		same(t, scalar)
 	})
+}
+
+// mustBe holds the point against the library's multiple of the base point.
+func (p *extended) mustBe(t rapid.TB, scalar *edwards25519.Scalar) {
+	t.Helper()
+	got, err := new(edwards25519.Point).SetExtendedCoordinates(&p.x, &p.y, &p.z, &p.t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := new(edwards25519.Point).ScalarBaseMult(scalar); got.Equal(want) != 1 {
+		t.Fatalf("%x times the base point is %x, want %x", scalar.Bytes(), got.Bytes(), want.Bytes())
+	}
 }
 
 // TestAnEntryIsSelectedByItsPlace, in each of the ways in which a processor may do it.

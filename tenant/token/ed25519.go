@@ -46,8 +46,8 @@ func (s edSigner) sign(dst []byte, messages [][]byte) ([]byte, error) {
 		if _, err := w.nonces[i].SetUniformBytes(w.sum(secret.prefix[:], message)); err != nil {
 			return nil, err
 		}
-		w.points[i].multiplyBase(&w.nonces[i])
 	}
+	multiplyBase(w.points, w.nonces, &w.lanes)
 	makeAffine(w.points, w.products)
 	start := len(dst)
 	dst = append(dst, make([]byte, len(messages)*ed25519.SignatureSize)...)
@@ -72,11 +72,12 @@ type edWork struct {
 	nonces   []edwards25519.Scalar
 	points   []extended      // of the nonces
 	products []field.Element // see makeAffine
+	lanes    laneWork
 
 	challenge edwards25519.Scalar
 }
 
-var edWorks = sync.Pool{New: func() any { return &edWork{hash: sha512.New()} }}
+var edWorks = sync.Pool{New: func() any { return &edWork{hash: sha512.New(), lanes: newLaneWork()} }}
 
 // take makes room for n signatures.
 func (w *edWork) take(n int) {
