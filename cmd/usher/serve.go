@@ -155,7 +155,6 @@ func background(ctx context.Context, log *store.Store, tenants *tenant.Service, 
 // openLog starts the embedded etcd, or connects to the cluster with the certificates that are kept.
 func openLog(ctx context.Context, o options, certs *keeper, logger *slog.Logger) (*store.Log, error) {
 	if len(o.EtcdEndpoints) == 0 {
-		useProcessors()
 		return store.Embed(ctx, store.EmbedOptions{
 			Dir: o.inDataDir("etcd"), ListenClient: o.EtcdListen, MaxTxnOps: o.EtcdMaxTxnOps, Logger: logger,
 		})

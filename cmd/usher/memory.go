@@ -3,7 +3,6 @@ package main
 import (
 	"log/slog"
 	"os"
-	"runtime"
 	"runtime/debug"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -21,14 +20,5 @@ func useMemory(logger *slog.Logger) {
 	}
 	if _, err := memlimit.Set(); err != nil { // without a cgroup there is none to keep to
 		logger.Debug("the container's memory limit is not known", "error", err)
-	}
-}
-
-// useProcessors has one goroutine more run at a time than there are processors, where the log is written by this process.
-// While etcd waits for the disk its goroutine keeps its place among those that run: Go's runtime looks for such only after up
-// to ten milliseconds, and a batch is on disk in less than one. GOMAXPROCS overrides it.
-func useProcessors() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 }
