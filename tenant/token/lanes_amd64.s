@@ -232,7 +232,7 @@ step:
 	TAKE(2304, Z9)
 	TAKE(2560, Z10)
 	TAKE(2816, Z11)
-	ADDQ         $3072, SI           // a laneRow
+	ADDQ         $3072, SI           // the words of a digit in laneTable
 
 	// No multiple is the point whose y+x and y-x are 1; a negative one has these the other way round, and the opposite of 2dxy.
 	VPORQ  Z15, Z0, K4, Z0
