@@ -301,8 +301,8 @@ func (g *Gateway) admitState(w *recorder, c *call) error {
 		if err := g.waitRevision(c, revision); err != nil {
 			return err
 		}
+		w.set(headerRevision, strconv.FormatInt(g.Log.Revision(), 10))
 	}
-	w.set(headerRevision, strconv.FormatInt(g.Log.Revision(), 10))
 	return nil
 }
 

@@ -138,7 +138,8 @@ func inSeat(handle func(*call, rooms.Ref, participants.ID) (answer, error)) func
 // resource is a path of the table, with what may be done there.
 type resource struct {
 	gateway  *Gateway
-	segments []string // of the template, the variables in braces
+	prefix   string   // of the template, up to its first variable
+	segments []string // of what follows, the variables in braces; none: the template has no variable
 	methods  map[string]*endpoint
 	allow    string // as the header Allow names them
 }
@@ -151,7 +152,7 @@ func (g *Gateway) route() {
 	for _, r := range g.routes() { // in the table's order: "bulk" before "{pid}"
 		known := paths[r.path]
 		if known == nil {
-			known = &resource{gateway: g, segments: strings.Split(r.path, "/"), methods: make(map[string]*endpoint)}
+			known = newResource(g, r.path)
 			paths[r.path] = known
 			g.resources[g.router.MatcherFunc(known.matches)] = known
 		}
@@ -165,13 +166,24 @@ func (g *Gateway) route() {
 	}
 }
 
+func newResource(g *Gateway, template string) *resource {
+	r := &resource{gateway: g, prefix: template, methods: make(map[string]*endpoint)}
+	if before, _, variable := strings.Cut(template, "{"); variable {
+		r.prefix, r.segments = before, strings.Split(template[len(before):], "/")
+	}
+	return r
+}
+
 // matches says whether a request's path is the resource's. The router's own patterns are regular expressions, tried one
 // after the other; reading the segments as they stand takes a tenth of the time.
 func (r *resource) matches(request *http.Request, _ *mux.RouteMatch) bool {
-	rest := escapedPath(request)
+	rest, ok := strings.CutPrefix(escapedPath(request), r.prefix)
+	if !ok || len(r.segments) == 0 {
+		return ok && rest == ""
+	}
 	for i, want := range r.segments {
 		given, after, more := strings.Cut(rest, "/")
-		if more != (i < len(r.segments)-1) || (given == "" && i > 0) || (given != want && !strings.HasPrefix(want, "{")) {
+		if more != (i < len(r.segments)-1) || given == "" || (given != want && want[0] != '{') {
 			return false
 		}
 		rest = after
@@ -181,7 +193,7 @@ func (r *resource) matches(request *http.Request, _ *mux.RouteMatch) bool {
 
 // segment is what stands in the path for a variable of the template, as it was sent.
 func (r *resource) segment(request *http.Request, name string) string {
-	rest := escapedPath(request)
+	rest := escapedPath(request)[len(r.prefix):]
 	for _, want := range r.segments {
 		given, after, _ := strings.Cut(rest, "/")
 		if len(want) == len(name)+2 && want[1:len(want)-1] == name {
