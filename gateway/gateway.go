@@ -40,8 +40,8 @@ type Options struct {
 	MaxStaleness   time.Duration // how old the index may be and still answer; 10 min
 	RequestTimeout time.Duration // for one request, whatever it waits for; 15 s
 
-	// MaxCPUWait is how long nine in ten goroutines may wait for a processor before requests wait for others to end,
-	// and are refused when they have waited too long; 0: none is.
+	// MaxCPUWait is how long work may wait for a processor, half of all that is waited being in shorter waits, before
+	// requests wait for others to end, and are refused when they have waited too long; 0: none is.
 	MaxCPUWait time.Duration
 
 	Now func() time.Time // time.Now

@@ -26,7 +26,7 @@ import (
 // comes at once and is soon done, a class that begins, waits a little and is not refused; and callers who come again at
 // once whenever they are refused do not take the processors from the others.
 type overload struct {
-	most  time.Duration     // that nine in ten may wait for a processor; 0: there never is a bound
+	most  time.Duration     // that work may wait for a processor; 0: there never is a bound
 	waits func() waits      // since the process began
 	shed  func(kind string) // counts
 	next  atomic.Int64      // when to look again, in Unix nanoseconds
@@ -58,10 +58,11 @@ type waiter struct {
 
 const (
 	lookInterval   = 50 * time.Millisecond
-	smoothing      = 0.3 // part that the newest wait has
-	boundFalls     = 0.85
+	smoothing      = 0.3  // part that the newest wait has
+	boundFalls     = 0.85 // while the wait is too long,
+	boundPlunges   = 0.5  // down to this when it is far too long
 	boundRises     = 1.1
-	leastBound     = 10                     // for each processor: fewer would leave it idle while the log is written
+	leastBound     = 7                      // for each processor: fewer would leave it idle while the log is written
 	mostBound      = 1 << 12                // for each processor: more is none
 	pressed        = 6                      // while some are refused, others wait no longer for a processor than this part of the most
 	patience       = time.Second / 2        // for which a request waits for another to end
@@ -83,7 +84,7 @@ func (o *overload) describe(registry prometheus.Registerer) {
 	}{
 		{"usher_http_requests_bound", "How many requests may be under way while processors are busy; 0: any number.", func() float64 { return float64(o.bound) }},
 		{"usher_http_requests_waiting", "Requests that wait for one under way to end.", func() float64 { return float64(o.waiting.Len()) }},
-		{"usher_http_processor_wait_seconds", "How long nine goroutines in ten wait at most for a processor.", func() float64 { return o.wait.Seconds() }},
+		{"usher_http_processor_wait_seconds", "How long work waits for a processor: half of all that time is spent in shorter waits.", func() float64 { return o.wait.Seconds() }},
 	} {
 		make.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 {
 			o.mu.Lock()
@@ -214,24 +215,28 @@ func (o *overload) look(now time.Time) {
 	} else {
 		o.plenty = o.full && 4*o.arrived >= 3*o.left // they come and leave by the batch, so nearly as many are as many
 		o.pace += smoothing * (float64(o.left)/now.Sub(o.looked).Seconds() - o.pace)
-		o.wait += time.Duration(smoothing * float64(seen.ninetieth(o.before)-o.wait))
+		o.wait += time.Duration(smoothing * float64(seen.typical(o.before)-o.wait))
 		most := o.most
 		if now.Sub(o.refused) < overloadOver {
 			most /= pressed
 		}
-		o.bound = nextBound(o.bound, o.underWay, runtime.GOMAXPROCS(0), o.wait > most)
+		o.bound = nextBound(o.bound, o.underWay, runtime.GOMAXPROCS(0), float64(o.wait)/float64(most), o.left > 0)
 	}
 	o.before, o.looked, o.arrived, o.left, o.full = seen, now, 0, 0, false
 	o.take()
 }
 
-// nextBound is the bound after this one, 0 being none.
-func nextBound(bound, underWay, processors int, tooLong bool) int {
-	switch least := leastBound * processors; {
-	case tooLong && bound == 0:
-		return max(least, int(boundFalls*float64(underWay)))
-	case tooLong:
-		return max(least, int(boundFalls*float64(bound)))
+// nextBound is the bound after this one, 0 being none, when work has waited so many times as long as it may. It does not
+// rise while nothing leaves: the log stands still then, and all that comes in will want a processor at once when it goes on.
+func nextBound(bound, underWay, processors int, waited float64, leaving bool) int {
+	falls, least := min(boundFalls, max(boundPlunges, 1/waited)), leastBound*processors
+	switch {
+	case waited > 1 && bound == 0:
+		return max(least, int(falls*float64(underWay)))
+	case waited > 1:
+		return max(least, int(falls*float64(bound)))
+	case bound > 0 && !leaving:
+		return bound
 	case bound > 0 && bound <= mostBound*processors:
 		return int(boundRises*float64(bound)) + 1
 	}

@@ -39,6 +39,9 @@ func newBusy(t *testing.T) *busy {
 func (b *busy) pass(wait int, lasts time.Duration) (bound int) {
 	for end := time.Now().Add(lasts); time.Now().Before(end); time.Sleep(lookInterval) {
 		b.counts[wait] += 100
+		b.mu.Lock()
+		b.left++
+		b.mu.Unlock()
 		b.look(time.Now())
 	}
 	return b.bound
@@ -302,23 +305,41 @@ func TestNextBound(t *testing.T) {
 		processors := rapid.IntRange(1, 256).Draw(t, "processors")
 		underWay := rapid.IntRange(0, 100_000).Draw(t, "under way")
 		bound := 0
-		for _, tooLong := range rapid.SliceOf(rapid.Bool()).Draw(t, "too long") {
-			next := nextBound(bound, underWay, processors, tooLong)
+		for _, waited := range rapid.SliceOf(rapid.Float64Range(0, 100)).Draw(t, "waited") {
+			tooLong, leaving := waited > 1, rapid.Bool().Draw(t, "leaving")
+			next := nextBound(bound, underWay, processors, waited, leaving)
 			switch least := leastBound * processors; {
-			case next != 0 && next < least, tooLong && next == 0:
+			case next != 0 && next < least, tooLong && next == 0, next < bound/2 && next != 0:
 				t.Fatalf("%d after %d", next, bound)
-			case tooLong && bound > least && next >= bound, !tooLong && bound == 0 && next != 0, !tooLong && next != 0 && next <= bound:
+			case tooLong && bound > least && next >= bound, !tooLong && bound == 0 && next != 0:
+				t.Fatalf("%d after %d", next, bound)
+			case !tooLong && leaving && next != 0 && next <= bound, !tooLong && !leaving && next != bound:
 				t.Fatalf("%d after %d", next, bound)
 			}
 			bound = next
 		}
 		for range 200 {
-			bound = nextBound(bound, underWay, processors, false)
+			bound = nextBound(bound, underWay, processors, 0, true)
 		}
 		if bound != 0 {
 			t.Fatalf("ten seconds later still %d", bound)
 		}
 	})
+}
+
+// TestWhoHardlyWaitsDoesNotHideWhoDoes: that many goroutines are woken for a moment says nothing of how long work waits.
+func TestWhoHardlyWaitsDoesNotHideWhoDoes(t *testing.T) {
+	t.Parallel()
+	bounds := []float64{0, .000_001, .010, .100, 1}
+	before := waits{[]uint64{5, 5, 5, 5}, bounds}
+	for _, hardly := range []uint64{0, 10, 100_000} {
+		if got := (waits{[]uint64{5 + hardly, 5 + hardly, 105, 5}, bounds}).typical(before); got != 10*time.Millisecond {
+			t.Errorf("a hundred have waited for 10 ms, and beside %d who hardly did it seems to be %s", hardly, got)
+		}
+	}
+	if got := (waits{[]uint64{5, 5, 105, 6}, bounds}).typical(before); got != 10*time.Millisecond {
+		t.Errorf("one who has waited for 100 ms makes 10 ms of a hundred others %s", got)
+	}
 }
 
 // TestTheRuntimeTellsOfWaits: what the runtime counts is what is read here.
@@ -328,10 +349,10 @@ func TestTheRuntimeTellsOfWaits(t *testing.T) {
 	if len(before.bounds) != len(before.counts)+1 {
 		t.Fatalf("%d counts in %d bounds", len(before.counts), len(before.bounds))
 	}
-	if all := before.ninetieth(waits{}); all < 0 || all > time.Minute {
-		t.Errorf("nine in ten have waited for %s", all)
+	if all := before.typical(waits{}); all < 0 || all > time.Minute {
+		t.Errorf("work has waited for %s", all)
 	}
-	if none := before.ninetieth(before); none != 0 {
+	if none := before.typical(before); none != 0 {
 		t.Errorf("in no time somebody has waited for %s", none)
 	}
 }

@@ -19,21 +19,23 @@ func readWaits() waits {
 	return waits{counts: h.Counts, bounds: h.Buckets}
 }
 
-// ninetieth is what nine in ten have waited for at most since before; 0 when nobody has.
-func (w waits) ninetieth(before waits) time.Duration {
-	since := func(i int) uint64 {
+// typical is the wait in the middle of all that was waited since before: half of that time was spent in shorter ones; 0
+// when nobody has waited. Unlike a share of the waits it does not depend on how many goroutines hardly wait at all.
+func (w waits) typical(before waits) time.Duration {
+	spent := func(i int) float64 {
+		n := w.counts[i]
 		if i < len(before.counts) {
-			return w.counts[i] - before.counts[i]
+			n -= before.counts[i]
 		}
-		return w.counts[i]
+		return float64(n) * max(0, w.bounds[i]) // the lower bound: the upper may be infinite
 	}
-	var all, seen uint64
+	var all, seen float64
 	for i := range w.counts {
-		all += since(i)
+		all += spent(i)
 	}
 	for i := range w.counts {
-		if seen += since(i); all > 0 && seen*10 >= all*9 {
-			return time.Duration(w.bounds[i] * float64(time.Second)) // the lower bound: the upper may be infinite
+		if seen += spent(i); seen > 0 && 2*seen >= all {
+			return time.Duration(w.bounds[i] * float64(time.Second))
 		}
 	}
 	return 0

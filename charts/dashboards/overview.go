@@ -46,7 +46,7 @@ func overview() Dashboard {
 					Help: "Requests that wait for others to end, and how many may be under way; a bound of 0 is none.",
 					Queries: []Query{query("{{instance}} waiting", "sum by (instance) (usher_http_requests_waiting{@})"),
 						query("{{instance}} bound", "sum by (instance) (usher_http_requests_bound{@})")}},
-				{Title: "Wait for a processor", Kind: Lines, Unit: Seconds, Width: 8, Help: "Of nine goroutines in ten. Beyond --max-cpu-wait requests are bounded.",
+				{Title: "Wait for a processor", Kind: Lines, Unit: Seconds, Width: 8, Help: "Half of all that is waited is in shorter waits. Beyond --max-cpu-wait requests are bounded.",
 					Queries: []Query{query("{{instance}}", "max by (instance) (usher_http_processor_wait_seconds{@})")}},
 				{Title: "Tokens issued", Kind: Lines, Unit: PerSecond, Width: 12, Queries: []Query{query("{{alg}}", "sum by (alg) (rate(usher_tokens_issued_total{@}[$__rate_interval]))")}},
 				{Title: "Tokens verified", Kind: Lines, Unit: PerSecond, Width: 12, Queries: []Query{query("{{alg}} {{result}}", "sum by (alg, result) (rate(usher_tokens_verified_total{@}[$__rate_interval]))")}},
