@@ -39,9 +39,29 @@ func newEdSigner(key ed25519.PrivateKey) (edSigner, error) {
 // sign is part of rawSigner.
 func (s edSigner) sign(dst []byte, messages [][]byte) ([]byte, error) {
 	w := edWorks.Get().(*edWork)
-	defer w.done()
+	defer edWorks.Put(w)
+	defer w.forget()
+	return w.sign(dst, s.secret(), messages)
+}
+
+// edWork is what signing needs on the way, kept for the next who signs.
+type edWork struct {
+	hash     hash.Hash
+	digest   [sha512.Size]byte
+	nonces   []edwards25519.Scalar
+	points   []extended      // of the nonces
+	products []field.Element // see makeAffine
+	lanes    laneWork
+
+	challenge edwards25519.Scalar
+}
+
+var edWorks = sync.Pool{New: func() any { return newEdWork() }}
+
+func newEdWork() *edWork { return &edWork{hash: sha512.New(), lanes: newLaneWork()} }
+
+func (w *edWork) sign(dst []byte, secret *edSecret, messages [][]byte) ([]byte, error) {
 	w.take(len(messages))
-	secret := s.secret()
 	for i, message := range messages {
 		if _, err := w.nonces[i].SetUniformBytes(w.sum(secret.prefix[:], message)); err != nil {
 			return nil, err
@@ -65,20 +85,6 @@ func (s edSigner) sign(dst []byte, messages [][]byte) ([]byte, error) {
 	return dst, nil
 }
 
-// edWork is what signing needs on the way, kept for the next who signs.
-type edWork struct {
-	hash     hash.Hash
-	digest   [sha512.Size]byte
-	nonces   []edwards25519.Scalar
-	points   []extended      // of the nonces
-	products []field.Element // see makeAffine
-	lanes    laneWork
-
-	challenge edwards25519.Scalar
-}
-
-var edWorks = sync.Pool{New: func() any { return &edWork{hash: sha512.New(), lanes: newLaneWork()} }}
-
 // take makes room for n signatures.
 func (w *edWork) take(n int) {
 	if cap(w.products) < n+1 {
@@ -89,14 +95,13 @@ func (w *edWork) take(n int) {
 	w.nonces, w.points, w.products = w.nonces[:n], w.points[:n], w.products[:n+1]
 }
 
-// done leaves nothing of the nonces behind: whoever knows one, and the signature, knows the key.
-func (w *edWork) done() {
+// forget leaves nothing of the nonces behind: whoever knows one, and the signature, knows the key.
+func (w *edWork) forget() {
 	clear(w.nonces)
 	clear(w.points) // how a point was reached tells of its multiple
 	clear(w.products)
 	clear(w.digest[:])
 	w.hash.Reset()
-	edWorks.Put(w)
 }
 
 // sum is the SHA-512 of the parts, good until the next.

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"testing"
 
+	"filippo.io/edwards25519"
+	"filippo.io/edwards25519/field"
 	"pgregory.net/rapid"
 )
 
@@ -60,4 +62,26 @@ func unhex(t *testing.T, text string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// TestNothingOfANonceStays where the next signature is made: whoever knows a nonce, and the signature, knows the key.
+func TestNothingOfANonceStays(t *testing.T) {
+	t.Parallel()
+	signer, err := newEdSigner(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newEdWork()
+	if _, err := w.sign(nil, signer.secret(), [][]byte{{1}, {2}, {3}}); err != nil {
+		t.Fatal(err)
+	}
+	w.forget()
+	for i := range 3 {
+		if w.nonces[i] != (edwards25519.Scalar{}) || w.points[i] != (extended{}) || w.products[i] != (field.Element{}) {
+			t.Errorf("something of nonce %d is left", i)
+		}
+	}
+	if w.products[3] != (field.Element{}) || w.digest != [64]byte{} {
+		t.Error("something of the products, or of a digest, is left")
+	}
 }

@@ -28,7 +28,7 @@ type laneElement [5][laneCount]uint64
 // lanes are eight points, and room for what an addition needs on the way: multiplyBaseIFMA knows where.
 type lanes struct {
 	x, y, z, t laneElement
-	_          [7]laneElement
+	scratch    [7]laneElement
 }
 
 // laneDigits are the digits of eight scalars (see recode): multiplyBaseIFMA knows where.
@@ -41,7 +41,7 @@ type laneDigits struct {
 // digit are read and each lane takes the word of its own.
 type laneTable [digits][entryBytes / 8][multiples]uint64
 
-var baseLaneTable = sync.OnceValue(func() *laneTable { return makeLaneTable(baseTable()) })
+var baseLaneTable = sync.OnceValue(func() *laneTable { return makeLaneTable(makeBaseTable()) })
 
 func makeLaneTable(from *[digits][multiples]entry) *laneTable {
 	var table laneTable
@@ -104,18 +104,19 @@ func (w *laneWork) point(lane int, p *extended) {
 // element makes v the lane's.
 func (w *laneWork) element(of *laneElement, lane int, v *field.Element) {
 	const wordBits, mask = 51, 1<<51 - 1
-	a := [5]uint64{of[0][lane], of[1][lane], of[2][lane], of[3][lane], of[4][lane]}
-	for range 2 { // what the second round carries out of the last word fits into the first
-		for i := range 4 {
-			a[i+1] += a[i] >> wordBits
-			a[i] &= mask
-		}
-		a[0] += 19 * (a[4] >> wordBits)
-		a[4] &= mask
+	a, b, c, d, e := of[0][lane], of[1][lane], of[2][lane], of[3][lane], of[4][lane] // an array would stay on the stack
+	// What the second round carries out of the last word fits into the first.
+	for range 2 {
+		b += a >> wordBits
+		c += b >> wordBits
+		d += c >> wordBits
+		e += d >> wordBits
+		a = a&mask + 19*(e>>wordBits)
+		b, c, d, e = b&mask, c&mask, d&mask, e&mask
 	}
-	binary.LittleEndian.PutUint64(w.text[0:], a[0]|a[1]<<51)
-	binary.LittleEndian.PutUint64(w.text[8:], a[1]>>13|a[2]<<38)
-	binary.LittleEndian.PutUint64(w.text[16:], a[2]>>26|a[3]<<25)
-	binary.LittleEndian.PutUint64(w.text[24:], a[3]>>39|a[4]<<12)
+	binary.LittleEndian.PutUint64(w.text[0:], a|b<<51)
+	binary.LittleEndian.PutUint64(w.text[8:], b>>13|c<<38)
+	binary.LittleEndian.PutUint64(w.text[16:], c>>26|d<<25)
+	binary.LittleEndian.PutUint64(w.text[24:], d>>39|e<<12)
 	_, _ = v.SetBytes(w.text[:]) // takes any 32 bytes
 }

@@ -1,9 +1,10 @@
 #include "textflag.h"
 
 // An element of the field is five words of 51 bits, each a register with one word of eight elements. A result may have
-// words of up to 2^51 + 2^13; a multiplication reads 52 bits of each.
+// words of up to 2^51 + 2^13; a multiplication reads 52 bits of each, and may not be given more.
 //
-// Z28 and Z29 are what subtraction adds, 4p in words, Z30 is 19 and Z31 is 2^51 - 1, in each lane.
+// Z28 and Z29 are what subtraction adds, so that no word falls below 0: 2p in words, which are 2^52 - 38 and 2^52 - 2. Z30
+// is 19 and Z31 is 2^51 - 1, in each lane.
 
 DATA lanesOne<>+0(SB)/8, $1
 GLOBL lanesOne<>(SB), RODATA|NOPTR, $8
@@ -13,9 +14,6 @@ DATA lanesNineteen<>+0(SB)/8, $19
 GLOBL lanesNineteen<>(SB), RODATA|NOPTR, $8
 DATA lanesMask<>+0(SB)/8, $0x7FFFFFFFFFFFF
 GLOBL lanesMask<>(SB), RODATA|NOPTR, $8
-DATA lanesFourP<>+0(SB)/8, $0x1FFFFFFFFFFFB4
-DATA lanesFourP<>+8(SB)/8, $0x1FFFFFFFFFFFFC
-GLOBL lanesFourP<>(SB), RODATA|NOPTR, $16
 DATA lanesTwoP<>+0(SB)/8, $0xFFFFFFFFFFFDA
 DATA lanesTwoP<>+8(SB)/8, $0xFFFFFFFFFFFFE
 GLOBL lanesTwoP<>(SB), RODATA|NOPTR, $16
@@ -193,8 +191,8 @@ TEXT ·multiplyBaseIFMA(SB), NOSPLIT, $0-24
 	MOVQ digit+8(FP), DX
 	MOVQ table+16(FP), SI
 
-	VPBROADCASTQ lanesFourP<>+0(SB), Z28
-	VPBROADCASTQ lanesFourP<>+8(SB), Z29
+	VPBROADCASTQ lanesTwoP<>+0(SB), Z28
+	VPBROADCASTQ lanesTwoP<>+8(SB), Z29
 	VPBROADCASTQ lanesNineteen<>+0(SB), Z30
 	VPBROADCASTQ lanesMask<>+0(SB), Z31
 
@@ -217,9 +215,8 @@ step:
 	VPBROADCASTQ lanesSixteen<>+0(SB), Z16
 	VPSUBQ       Z15, Z12, Z12
 	VPTESTMQ     Z16, Z12, K2        // where the entry is in the upper half
-	KORB         K2, K4, K1
-	KNOTB        K1, K1              // where it is in the lower
-	KANDNB       K2, K4, K2
+	KNOTB        K2, K1              // where it is in the lower; none, which is -1 by now, seems to be in the upper,
+	KANDNB       K2, K4, K2          // and is in neither
 	TAKE(0, Z0)
 	TAKE(256, Z1)
 	TAKE(512, Z2)
@@ -246,14 +243,12 @@ step:
 	UNPACK(Z4, Z5, Z6, Z7, Z17, Z18, Z19, Z20, Z21)
 	STORE(Z17, Z18, Z19, Z20, Z21, DIFFERENCE)
 	UNPACK(Z8, Z9, Z10, Z11, Z17, Z18, Z19, Z20, Z21)
-	VPBROADCASTQ lanesTwoP<>+0(SB), Z22
-	VPBROADCASTQ lanesTwoP<>+8(SB), Z23
-	VPSUBQ Z17, Z22, K3, Z17
-	VPSUBQ Z18, Z23, K3, Z18
-	VPSUBQ Z19, Z23, K3, Z19
-	VPSUBQ Z20, Z23, K3, Z20
-	VPSUBQ Z21, Z23, K3, Z21
-	STORE(Z17, Z18, Z19, Z20, Z21, PRODUCT)
+	VPSUBQ Z17, Z28, K3, Z17
+	VPSUBQ Z18, Z29, K3, Z18
+	VPSUBQ Z19, Z29, K3, Z19
+	VPSUBQ Z20, Z29, K3, Z20
+	VPSUBQ Z21, Z29, K3, Z21
+	STORE(Z17, Z18, Z19, Z20, Z21, PRODUCT)       // of up to 2^52 - 2: as much as a multiplication may be given
 
 	// The addition of RFC 8032, section 5.1.4, with Z2 = 1.
 	LOAD(POINT_Y, Z0, Z1, Z2, Z3, Z4)
@@ -289,8 +284,7 @@ step:
 	CARRY(Z10, Z11, Z12, Z13, Z14)
 	STORE(Z10, Z11, Z12, Z13, Z14, G)
 	SUBTRACT(Z0, Z1, Z2, Z3, Z4, F)
-	CARRY(Z0, Z1, Z2, Z3, Z4)
-	STORE(Z0, Z1, Z2, Z3, Z4, F)
+	CARRY(Z0, Z1, Z2, Z3, Z4)                     // F
 	MULTIPLY(G)
 	STORE(Z10, Z11, Z12, Z13, Z14, POINT_Z)
 	MULTIPLY(E)
@@ -305,5 +299,22 @@ step:
 	CMPQ BX, $43                     // digits
 	JB   step
 
-	VZEROUPPER
+	// Nothing of the digits or the points stays in a register: who preempts this goroutine would keep it.
+	KXORW  K1, K1, K1
+	KXORW  K2, K2, K2
+	KXORW  K3, K3, K3
+	KXORW  K4, K4, K4
+	VPXORQ Z16, Z16, Z16
+	VPXORQ Z17, Z17, Z17
+	VPXORQ Z18, Z18, Z18
+	VPXORQ Z19, Z19, Z19
+	VPXORQ Z20, Z20, Z20
+	VPXORQ Z21, Z21, Z21
+	VPXORQ Z22, Z22, Z22
+	VPXORQ Z23, Z23, Z23
+	VPXORQ Z24, Z24, Z24
+	VPXORQ Z25, Z25, Z25
+	VPXORQ Z26, Z26, Z26
+	VPXORQ Z27, Z27, Z27
+	VZEROALL
 	RET

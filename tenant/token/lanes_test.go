@@ -2,10 +2,16 @@ package token
 
 import (
 	"bytes"
+	"math/big"
+	"os"
+	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"filippo.io/edwards25519"
+	"filippo.io/edwards25519/field"
 	"pgregory.net/rapid"
 )
 
@@ -61,6 +67,7 @@ func TestLanesCarry(t *testing.T) {
 			}
 		}
 		work := newLaneWork()
+		*work.lanes = littered()
 		var digit [laneCount][digits]int8
 		for lane := range digit {
 			for i := range digit[lane] {
@@ -79,6 +86,61 @@ func TestLanesCarry(t *testing.T) {
 			}
 		}
 	})
+}
+
+// littered is room in which others have left something.
+func littered() (l lanes) {
+	var full laneElement
+	for i := range full {
+		for lane := range full[i] {
+			full[i][lane] = 0x5555_5555_5555_5555
+		}
+	}
+	l.x, l.y, l.z, l.t = full, full, full, full
+	for i := range l.scratch {
+		l.scratch[i] = full
+	}
+	return l
+}
+
+// TestElementsOfLanes are what their words say, also where these are near to a carry.
+func TestElementsOfLanes(t *testing.T) {
+	t.Parallel()
+	words := []uint64{0, 1, 18, 19, 1<<51 - 20, 1<<51 - 19, 1<<51 - 18, 1<<51 - 1, 1 << 51, 1<<51 + 18, 1<<51 + 1<<13}
+	p := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
+	var work laneWork
+	var of laneElement
+	for places := range len(words) * len(words) * len(words) * len(words) * len(words) {
+		lane, want := places%laneCount, new(big.Int)
+		for i := range of {
+			of[i][lane] = words[places%len(words)]
+			places /= len(words)
+			want.Add(want, new(big.Int).Lsh(new(big.Int).SetUint64(of[i][lane]), uint(51*i)))
+		}
+		var got field.Element
+		work.element(&of, lane, &got)
+		text := got.Bytes()
+		slices.Reverse(text)
+		if new(big.Int).SetBytes(text).Cmp(want.Mod(want, p)) != 0 {
+			t.Fatalf("words %v are %x", of, text)
+		}
+	}
+}
+
+// TestLanesAreUsed where the processor has them: everything else would go on without.
+func TestLanesAreUsed(t *testing.T) {
+	t.Parallel()
+	told, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil || runtime.GOARCH != "amd64" || strings.Contains(os.Getenv("GODEBUG"), "cpu.") {
+		t.Skip("nothing tells what the processor has")
+	}
+	has := true
+	for _, feature := range []string{" avx512f ", " avx512dq ", " avx512ifma "} {
+		has = has && strings.Contains(string(told), feature)
+	}
+	if has != hasLanes {
+		t.Errorf("the processor has lanes: %t, and they are used: %t", has, hasLanes)
+	}
 }
 
 func BenchmarkMultiplyBase(b *testing.B) {
