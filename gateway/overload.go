@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"math/rand/v2"
@@ -229,12 +230,10 @@ func (o *overload) look(now time.Time) {
 // nextBound is the bound after this one, 0 being none, when work has waited so many times as long as it may. It does not
 // rise while nothing leaves: the log stands still then, and all that comes in will want a processor at once when it goes on.
 func nextBound(bound, underWay, processors int, waited float64, leaving bool) int {
-	falls, least := min(boundFalls, max(boundPlunges, 1/waited)), leastBound*processors
 	switch {
-	case waited > 1 && bound == 0:
-		return max(least, int(falls*float64(underWay)))
 	case waited > 1:
-		return max(least, int(falls*float64(bound)))
+		falls := min(boundFalls, max(boundPlunges, 1/waited))
+		return max(leastBound*processors, int(falls*float64(cmp.Or(bound, underWay))))
 	case bound > 0 && !leaving:
 		return bound
 	case bound > 0 && bound <= mostBound*processors:

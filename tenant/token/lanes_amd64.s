@@ -248,7 +248,7 @@ step:
 	VPSUBQ Z19, Z29, K3, Z19
 	VPSUBQ Z20, Z29, K3, Z20
 	VPSUBQ Z21, Z29, K3, Z21
-	STORE(Z17, Z18, Z19, Z20, Z21, PRODUCT)       // of up to 2^52 - 2: as much as a multiplication may be given
+	STORE(Z17, Z18, Z19, Z20, Z21, PRODUCT)       // of up to 2^52 - 2, which a multiplication may be given
 
 	// The addition of RFC 8032, section 5.1.4, with Z2 = 1.
 	LOAD(POINT_Y, Z0, Z1, Z2, Z3, Z4)
