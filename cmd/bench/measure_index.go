@@ -21,11 +21,15 @@ type indexed struct {
 	Rows        int // participants
 	Bytes       int // of their values
 	Heap, Plain uint64
-	Drain       time.Duration
-	Load        time.Duration // by a gateway
+	Drain       time.Duration // of the whole range
+	Load        time.Duration // of the whole range, by a gateway
 }
 
-// serveIndex is the child that reads an etcd's records and drops them, makes the gateway's index of them, and a plain map.
+// seatKeys is what the keys of participants begin with.
+const seatKeys = store.DefaultPrefix + rooms.SeatsTable + "/"
+
+// serveIndex is the child that reads an etcd's records: to drop them, which is the drain, or to make the gateway's index of
+// them, and a plain map.
 func serveIndex(args []string) error {
 	client, err := clientv3.New(clientv3.Config{Endpoints: args})
 	if err != nil {
@@ -35,8 +39,13 @@ func serveIndex(args []string) error {
 	if err != nil {
 		return err
 	}
-	return answerTo(func(string) (found indexed, err error) {
-		if found.Drain, err = drain(client, func([]byte, []byte) {}); err != nil {
+	return answerTo(func(what string) (found indexed, err error) {
+		if what == "drain" {
+			found.Drain, err = drain(client, func(key, _ []byte) {
+				if strings.HasPrefix(string(key), seatKeys) {
+					found.Rows++
+				}
+			})
 			return found, err
 		}
 		if err := found.index(log); err != nil {
@@ -71,7 +80,7 @@ func (found *indexed) plainly(client *clientv3.Client) error {
 	before := heap()
 	plain := make(map[string]*store.Row[participants.Record])
 	_, err := drain(client, func(key, value []byte) {
-		if path, ok := strings.CutPrefix(string(key), store.DefaultPrefix+rooms.SeatsTable+"/"); ok {
+		if path, ok := strings.CutPrefix(string(key), seatKeys); ok {
 			if record, err := participants.Participants.Decode(path, value); err == nil {
 				plain[path] = &store.Row[participants.Record]{Path: path, Value: record}
 			}
@@ -144,10 +153,35 @@ func (h *harness) measureIndex() ([]figure, error) {
 	return []figure{bytes, ratio, load, growth}, nil
 }
 
-// index fills an etcd with so many participants, through a gateway, and has a child load them, round by round.
+// index fills an etcd with so many participants, through a gateway, and has them read, round by round.
 func (h *harness) index(n int, each func(indexed)) error {
 	h.say("index: seating %d", n)
-	g, err := h.withEtcd(fmt.Sprintf("index-%d", n))
+	name := fmt.Sprintf("index-%d", n)
+	cluster, err := h.etcds(name, 1)
+	if err != nil {
+		return err
+	}
+	defer stopAll(cluster)
+	if err := h.seat(cluster, name+"-filled", n); err != nil {
+		return err
+	}
+	for round := range h.rounds {
+		h.say("index of %d, round %d of %d", n, round+1, h.rounds)
+		found, err := h.read(cluster, fmt.Sprintf("%s-%d", name, round), round%2 == 0)
+		if err != nil {
+			return err
+		}
+		if found.Rows < n*9/10 {
+			return fmt.Errorf("%d participants were found of %d", found.Rows, n)
+		}
+		each(found)
+	}
+	return nil
+}
+
+// seat has a gateway seat so many, and ends it.
+func (h *harness) seat(cluster []*etcd, name string, n int) error {
+	g, err := h.on(cluster, name)
 	if err != nil {
 		return err
 	}
@@ -156,40 +190,49 @@ func (h *harness) index(n int, each func(indexed)) error {
 	if err != nil {
 		return err
 	}
-	if err := h.fill(g, owners, n, 8); err != nil {
-		return err
-	}
-	for round := range h.rounds {
-		h.say("index of %d, round %d of %d", n, round+1, h.rounds)
-		took, err := h.firstLoad(g, fmt.Sprintf("index-%d-%d", n, round))
-		if err != nil {
-			return err
-		}
-		p, err := child(h.ctx, h.dir, "index", g.etcd)
-		if err != nil {
-			return err
-		}
-		found, err := ask[indexed](p, "load")
-		p.stop()
-		if err != nil {
-			return err
-		}
-		if found.Rows < n*9/10 {
-			return fmt.Errorf("%d participants were found of %d", found.Rows, n)
-		}
-		found.Load = took
-		each(found)
-	}
-	return nil
+	return h.fill(g, owners, n, 8)
 }
 
-// firstLoad is how long another gateway has taken to read the records of the first one's etcd into its index.
-func (h *harness) firstLoad(first *gateway, name string) (time.Duration, error) {
-	g, err := h.beside(first, name)
+// read is one round: a gateway's first load and the drain, in turns, since whoever reads first finds the server cold; then
+// what the rows take in memory.
+func (h *harness) read(cluster []*etcd, name string, drainFirst bool) (found indexed, err error) {
+	p, err := child(h.ctx, h.dir, "index", cluster[0].url)
 	if err != nil {
-		return 0, err
+		return found, err
+	}
+	defer p.stop()
+	var loaded, drained indexed
+	turns := []func() error{
+		func() (err error) { loaded, err = h.firstLoad(cluster, name); return err },
+		func() (err error) { drained, err = ask[indexed](p, "drain"); return err },
+	}
+	if drainFirst {
+		turns[0], turns[1] = turns[1], turns[0]
+	}
+	for _, turn := range turns {
+		if err := turn(); err != nil {
+			return found, err
+		}
+	}
+	found, err = ask[indexed](p, "index")
+	if err == nil && (loaded.Rows != found.Rows || drained.Rows != found.Rows) {
+		err = fmt.Errorf("of %d participants the gateway has read %d, and the drain %d", found.Rows, loaded.Rows, drained.Rows)
+	}
+	found.Load, found.Drain = loaded.Load, drained.Drain
+	return found, err
+}
+
+// firstLoad is what a gateway that has just started has read into its index, and how long that has taken.
+func (h *harness) firstLoad(cluster []*etcd, name string) (found indexed, err error) {
+	g, err := h.on(cluster, name)
+	if err != nil {
+		return found, err
 	}
 	defer g.stop()
 	seconds, err := g.metric(h, "usher_log_last_list_duration_seconds")
-	return time.Duration(seconds * float64(time.Second)), err
+	if err != nil {
+		return found, err
+	}
+	active, err := g.metric(h, "usher_participants_active")
+	return indexed{Rows: int(active), Load: time.Duration(seconds * float64(time.Second))}, err
 }
