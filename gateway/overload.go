@@ -65,12 +65,12 @@ const (
 	boundRises     = 1.1
 	leastBound     = 7                      // for each processor: fewer would leave it idle while the log is written
 	mostBound      = 1 << 12                // for each processor: more is none
-	pressed        = 6                      // while some are refused, others wait no longer for a processor than this part of the most
+	pressed        = 4                      // while some are refused, others wait no longer for a processor than this part of the most
 	patience       = time.Second / 2        // for which a request waits for another to end
 	mostWaiting    = 1 << 12                // requests; of more the oldest is refused
 	crowded        = 100 * time.Millisecond // once some have waited for so long, and so many
 	inOrder        = 20 * time.Millisecond  // that in order each would for so long, the newest goes first,
-	fresh          = 20 * time.Millisecond  // and only if it has come so lately, as long as enough others come
+	fresh          = 10 * time.Millisecond  // and only if it has come so lately, as long as enough others come
 	overloadOver   = time.Second            // after so long without a request, what was before says nothing
 	overloadRetry  = time.Second
 	overloadSpread = 2 * time.Second // callers come back at different times

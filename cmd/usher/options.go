@@ -91,7 +91,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.EtcdListen, "etcd-listen", "", "URL at which the embedded etcd also serves etcd's own clients, e.g. http://127.0.0.1:2379 for etcdctl")
 	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", nil, "networks of proxies whose X-Forwarded-For is believed, comma-separated, e.g. 10.0.0.0/8")
 	f.IntVar(&o.MaxConnections, "max-connections", 10_000, "how many connections to the API there may be at once; others wait to be taken")
-	f.DurationVar(&o.MaxCPUWait, "max-cpu-wait", 5*time.Millisecond, "how long work may wait for a processor, half of all that is waited being in shorter waits, before requests wait for others to end, at most half a second, and are then refused with 503; 0: none is")
+	f.DurationVar(&o.MaxCPUWait, "max-cpu-wait", 3*time.Millisecond, "how long work may wait for a processor, half of all that is waited being in shorter waits, before requests wait for others to end, at most half a second, and are then refused with 503; 0: none is")
 	f.StringVar(&o.OTLPEndpoint, "otlp-endpoint", "", "URL of an OpenTelemetry collector to send traces to, e.g. http://localhost:4317 (default: no traces)")
 	f.StringVar(&o.OTLPProtocol, "otlp-protocol", "grpc", "grpc or http: how the collector is spoken to")
 	f.Float64Var(&o.TraceRatio, "trace-ratio", 0.01, "share of requests to trace of those whose caller has not decided it (traceparent)")
