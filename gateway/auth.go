@@ -60,7 +60,7 @@ type introspection struct {
 }
 
 func (g *Gateway) introspect(c *call) (answer, error) {
-	body, err := readBody(c, "application/x-www-form-urlencoded")
+	body, err := bodyOf(c, "application/x-www-form-urlencoded")
 	if err != nil {
 		return answer{}, err
 	}

@@ -22,7 +22,7 @@ func (g *Gateway) patchSettings(c *call, id tenant.ID) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	patch, err := readBody(c, mergePatch, "application/json")
+	patch, err := bodyOf(c, mergePatch, "application/json")
 	if err != nil {
 		return answer{}, err
 	}

@@ -24,13 +24,13 @@ type validated interface{ Validate() []usher.FieldError }
 // mergePatch is the media type of a JSON Merge Patch (RFC 7396). Every route that takes it takes application/json too.
 const mergePatch = "application/merge-patch+json"
 
-// decode reads the body, JSON or one of the other media types, into a request and has it validate itself.
+// decode makes the body, JSON or one of the other media types, a request and has it validate itself.
 func decode[T any, P interface {
 	*T
 	validated
 }](c *call, mediaTypes ...string) (T, error) {
 	var request T
-	body, err := readBody(c, append(mediaTypes, "application/json")...)
+	body, err := bodyOf(c, append(mediaTypes, "application/json")...)
 	if err == nil {
 		err = unmarshal(body, &request)
 	}
@@ -55,23 +55,32 @@ func decodeOptional[T any, P interface {
 	return decode[T, P](c)
 }
 
-// readBody reads a body of one of the media types.
-func readBody(c *call, mediaTypes ...string) ([]byte, error) {
+// receive reads the body, where there may be one.
+func (c *call) receive() {
+	if reads(c.Method) || c.ContentLength == 0 {
+		return
+	}
+	var err error
+	c.body, err = io.ReadAll(http.MaxBytesReader(nil, c.Body, maxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		c.broken = usher.Errorf(usher.CodeBodyTooLarge, "The body may have at most %d bytes.", maxBody)
+	} else if err != nil {
+		c.broken = &usher.Error{Code: usher.CodeInvalidRequest, Detail: "The body could not be read.", Err: err}
+	}
+}
+
+// bodyOf gives the body, which must be of one of the media types.
+func bodyOf(c *call, mediaTypes ...string) ([]byte, error) {
 	if err := checkMediaType(c.Header.Get("Content-Type"), mediaTypes); err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, c.Body, maxBody))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, usher.Errorf(usher.CodeBodyTooLarge, "The body may have at most %d bytes.", maxBody)
+	if c.broken != nil {
+		return nil, c.broken
 	}
-	if err != nil {
-		return nil, &usher.Error{Code: usher.CodeInvalidRequest, Detail: "The body could not be read.", Err: err}
-	}
-	if len(body) == 0 {
+	if len(c.body) == 0 {
 		return nil, usher.Errorf(usher.CodeInvalidRequest, "The body is empty; it must be a JSON object.")
 	}
-	c.body = body
-	return body, nil
+	return c.body, nil
 }
 
 func checkMediaType(contentType string, allowed []string) error {

@@ -96,7 +96,8 @@ type call struct {
 	id       string          // X-Request-ID
 	resource *resource       // nil until one is found
 	route    *endpoint       // nil until one is found
-	body     []byte          // once readBody has read it
+	body     []byte          // once it is received
+	broken   error           // why it could not be received
 	caller   caller
 	answer   recorder
 	started  time.Time

@@ -262,6 +262,8 @@ func (g *Gateway) answer(w *recorder, c *call) (answer, error) {
 	if err := g.limit(c, w); err != nil {
 		return answer{}, err
 	}
+	// Before it is under way: who is slow to send takes no place from others.
+	c.receive()
 	if c.caller.credential != operatorKey { // who has to put right what is wrong
 		if err := g.overload.enter(c.Context(), c.Method, time.Now()); err != nil {
 			return answer{}, err

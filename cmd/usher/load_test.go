@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -192,6 +193,21 @@ func TestPastSaturationTheGatewayAnswers(t *testing.T) {
 		t.Error("what was refused is not counted")
 	} else if !strings.Contains(text, `usher_log_relists_total{reason="revision_went_back"} 0`) {
 		t.Error("under load it lists the log again")
+	}
+}
+
+// TestSlowSendersTakeNoPlaces: while few may be under way, those whose bodies come by the byte must not be those few.
+func TestSlowSendersTakeNoPlaces(t *testing.T) {
+	p := start(t, t.TempDir(), true, "--operator-key", testOperator, "--log-level", "error", "--max-cpu-wait", "100us")
+	for range 30 * runtime.GOMAXPROCS(0) { // more than may be under way at the least
+		p.dialed(fmt.Sprintf("POST /api/v1/rooms/slow/participants HTTP/1.1\r\nHost: usher\r\nX-API-Key: %s\r\nContent-Type: application/json\r\nContent-Length: 300\r\n\r\n{", p.key))
+	}
+	crowd := p.backend(testOperator, unlimitedRate, 300)
+	crowd.send(0, time.Second, 0) // until few may
+	taken := crowd.send(0, 2*time.Second, 0)[http.StatusCreated]
+	t.Logf("%d were taken, p50 %s", len(taken), taken.quantile(.5))
+	if len(taken) < 100 {
+		t.Errorf("only %d were taken", len(taken))
 	}
 }
 
