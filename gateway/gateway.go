@@ -59,10 +59,11 @@ type Gateway struct {
 
 	operator [sha256.Size]byte // of the operator's key
 
-	limits   limits
-	overload overload
-	metrics  metrics
-	byOwner  *tenantMetrics
+	limits  limits
+	reading overload // apart from writing, since what comes from memory must not wait for the log
+	writing overload
+	metrics metrics
+	byOwner *tenantMetrics
 
 	origins origins
 }
@@ -82,9 +83,10 @@ func New(o Options) *Gateway {
 		Options: o, operator: sha256.Sum256([]byte(o.OperatorKey.Reveal())), limits: limits{replicas: o.Log.Replicas},
 		lines: o.Logger.Handler(), metrics: newMetrics(o.Metrics), byOwner: newTenantMetrics(o.MaxTenantSeries, o.Rooms.Census, o.Metrics),
 	}
-	g.overload.most, g.overload.waits = o.MaxCPUWait, readWaits
-	g.overload.shed = func(kind string) { g.metrics.shed.WithLabelValues(kind).Inc() }
-	g.overload.describe(o.Metrics)
+	for kind, of := range map[string]*overload{"read": &g.reading, "write": &g.writing} {
+		of.most, of.waits, of.shed = o.MaxCPUWait, readWaits, g.metrics.shed.WithLabelValues(kind).Inc
+		of.describe(o.Metrics, kind)
+	}
 	g.route()
 	return g
 }

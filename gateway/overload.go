@@ -16,7 +16,7 @@ import (
 	"usher"
 )
 
-// overload keeps what is under way within what the processors can do, once there is more to do than that. The sign of it
+// overload keeps what is under way of reads, or of writes, within what the processors can do, once there is more to do than that. The sign of it
 // is how long work waits for a processor: a tenth of a millisecond at half of what they can do, and tens of milliseconds
 // past it, where all that is taken takes longer and longer and callers give up before they are answered.
 //
@@ -27,10 +27,10 @@ import (
 // comes at once and is soon done, a class that begins, waits a little and is not refused; and callers who come again at
 // once whenever they are refused do not take the processors from the others.
 type overload struct {
-	most  time.Duration     // that work may wait for a processor; 0: there never is a bound
-	waits func() waits      // since the process began
-	shed  func(kind string) // counts
-	next  atomic.Int64      // when to look again, in Unix nanoseconds
+	most  time.Duration // that work may wait for a processor; 0: there never is a bound
+	waits func() waits  // since the process began
+	shed  func()        // counts
+	next  atomic.Int64  // when to look again, in Unix nanoseconds
 
 	mu       sync.Mutex    // guards all that follows
 	underWay int           // requests that have entered
@@ -77,8 +77,8 @@ const (
 )
 
 // describe registers what operators can see of it.
-func (o *overload) describe(registry prometheus.Registerer) {
-	make := promauto.With(registry)
+func (o *overload) describe(registry prometheus.Registerer, kind string) {
+	make := promauto.With(prometheus.WrapRegistererWith(prometheus.Labels{"kind": kind}, registry))
 	for _, g := range []struct {
 		name, help string
 		value      func() float64
@@ -96,7 +96,7 @@ func (o *overload) describe(registry prometheus.Registerer) {
 }
 
 // enter waits until the request may be done, and refuses it when that takes too long. Who has entered leaves.
-func (o *overload) enter(ctx context.Context, method string, now time.Time) error {
+func (o *overload) enter(ctx context.Context, now time.Time) error {
 	if o.most == 0 {
 		return nil
 	}
@@ -122,11 +122,7 @@ func (o *overload) enter(ctx context.Context, method string, now time.Time) erro
 	if w.wait(ctx) || !o.withdraw(place) {
 		return nil
 	}
-	kind := "write"
-	if reads(method) {
-		kind = "read"
-	}
-	o.shed(kind)
+	o.shed()
 	return &usher.Error{Code: usher.CodeUnavailable, RetryAfter: overloadRetry + rand.N(overloadSpread),
 		Detail: "There is more to do than this replica can. Nothing was done; try again later."}
 }

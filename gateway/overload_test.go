@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"net/http"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -21,15 +20,15 @@ type busy struct {
 	*overload
 	t      *testing.T
 	counts []uint64
-	shed   map[string]*atomic.Int32 // by kind
+	shed   atomic.Int32
 }
 
 const fast, middling, slow = 0, 2, 3 // places in the histogram of waits
 
 func newBusy(t *testing.T) *busy {
-	b := &busy{t: t, counts: make([]uint64, 4), shed: map[string]*atomic.Int32{"read": new(atomic.Int32), "write": new(atomic.Int32)}}
+	b := &busy{t: t, counts: make([]uint64, 4)}
 	b.overload = &overload{
-		most: 20 * time.Millisecond, shed: func(kind string) { b.shed[kind].Add(1) },
+		most: 20 * time.Millisecond, shed: func() { b.shed.Add(1) },
 		waits: func() waits { return waits{slices.Clone(b.counts), []float64{0, .001, .01, .1, 1}} },
 	}
 	return b
@@ -56,7 +55,7 @@ func TestTheBoundFollowsTheWaits(t *testing.T) {
 			t.Errorf("below saturation %d may be under way", bound)
 		}
 		for range 10 * least {
-			if err := b.enter(t.Context(), http.MethodGet, time.Now()); err != nil {
+			if err := b.enter(t.Context(), time.Now()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -97,7 +96,7 @@ func newArrivals(t *testing.T) arrivals {
 	a.pass(fast, time.Second)
 	a.pass(slow, time.Second)
 	for a.underWay < a.bound {
-		if err := a.enter(t.Context(), http.MethodPost, time.Now()); err != nil {
+		if err := a.enter(t.Context(), time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,7 +105,7 @@ func newArrivals(t *testing.T) arrivals {
 
 func (a arrivals) come(who string) {
 	go func() {
-		if err := a.enter(a.t.Context(), http.MethodPost, time.Now()); err != nil {
+		if err := a.enter(a.t.Context(), time.Now()); err != nil {
 			who += " is refused"
 		}
 		a.ended <- who
@@ -134,8 +133,8 @@ func TestWhileSomeAreRefusedTheOthersAreFaster(t *testing.T) {
 			a.come("one")
 		}
 		time.Sleep(patience)
-		if bound := a.pass(middling, time.Second); a.shed["write"].Load() == 0 || bound > least {
-			t.Errorf("%d were refused, and %d may be under way, more than %d", a.shed["write"].Load(), bound, least)
+		if bound := a.pass(middling, time.Second); a.shed.Load() == 0 || bound > least {
+			t.Errorf("%d were refused, and %d may be under way, more than %d", a.shed.Load(), bound, least)
 		}
 	})
 }
@@ -188,7 +187,7 @@ func TestInACrowdTheNewestIsTaken(t *testing.T) {
 		a.come("fourth")
 		a.next("fourth", 0)
 		a.next("first is refused", patience-2*crowded)
-		if got := a.shed["write"].Load(); got != 1 || a.waiting.Len() != 0 || a.underWay != a.bound {
+		if got := a.shed.Load(); got != 1 || a.waiting.Len() != 0 || a.underWay != a.bound {
 			t.Errorf("counted: %d, waiting: %d, under way: %d of %d", got, a.waiting.Len(), a.underWay, a.bound)
 		}
 	})
@@ -256,16 +255,15 @@ func TestAnIdleGatewayTakesAtOnce(t *testing.T) {
 
 func TestWhoWaitsTooLongIsToldWhenToComeAgain(t *testing.T) {
 	testArrivals(t, func(t *testing.T, b arrivals) {
-		b.come("one who waits")
-		err := b.enter(t.Context(), http.MethodGet, time.Now())
+		err := b.enter(t.Context(), time.Now())
 		var refused *usher.Error
-		if !errors.As(err, &refused) || refused.Code != usher.CodeUnavailable || refused.RetryAfter < overloadRetry || b.shed["read"].Load() != 1 {
-			t.Errorf("%v, counted: %d", err, b.shed["read"].Load())
+		if !errors.As(err, &refused) || refused.Code != usher.CodeUnavailable || refused.RetryAfter < overloadRetry || b.shed.Load() != 1 {
+			t.Errorf("%v, counted: %d", err, b.shed.Load())
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Millisecond, cancel)
 		began := time.Now()
-		if err := b.enter(gone, http.MethodGet, time.Now()); err == nil || time.Since(began) > patience/2 {
+		if err := b.enter(gone, time.Now()); err == nil || time.Since(began) > patience/2 {
 			t.Errorf("a caller who is gone still waits: %v after %s", err, time.Since(began))
 		}
 	})
@@ -276,12 +274,12 @@ func TestOfTooManyWhoWaitTheOldestIsRefused(t *testing.T) {
 		for range mostWaiting {
 			b.come("one who waits")
 		}
-		if before := b.shed["write"].Load(); before != 0 {
+		if before := b.shed.Load(); before != 0 {
 			t.Fatalf("%d were refused before", before)
 		}
 		b.come("one too many")
-		if b.shed["write"].Load() != 1 || b.waiting.Len() != mostWaiting {
-			t.Errorf("%d were refused, %d wait", b.shed["write"].Load(), b.waiting.Len())
+		if b.shed.Load() != 1 || b.waiting.Len() != mostWaiting {
+			t.Errorf("%d were refused, %d wait", b.shed.Load(), b.waiting.Len())
 		}
 	})
 }
@@ -290,7 +288,7 @@ func TestWithoutABoundNothingWaits(t *testing.T) {
 	t.Parallel()
 	var o overload
 	for range 2 * mostWaiting {
-		if err := o.enter(t.Context(), http.MethodPost, time.Now()); err != nil {
+		if err := o.enter(t.Context(), time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -265,10 +265,14 @@ func (g *Gateway) answer(w *recorder, c *call) (answer, error) {
 	// Before it is under way: who is slow to send takes no place from others.
 	c.receive()
 	if c.caller.credential != operatorKey { // who has to put right what is wrong
-		if err := g.overload.enter(c.Context(), c.Method, time.Now()); err != nil {
+		crowd := &g.writing
+		if reads(c.Method) {
+			crowd = &g.reading
+		}
+		if err := crowd.enter(c.Context(), time.Now()); err != nil {
 			return answer{}, err
 		}
-		defer g.overload.leave()
+		defer crowd.leave()
 	}
 	return c.route.handle(c)
 }

@@ -16,10 +16,11 @@ import (
 
 // caller is a tenant's backend with connections of its own, which sends at a rate whether answers come or not.
 type caller struct {
-	p     *process
-	key   string
-	rooms int
-	conns int
+	p      *process
+	key    string
+	rooms  int
+	conns  int
+	method string // POST adds, GET lists rooms
 }
 
 // answered is how long answers of one status took, in order of size.
@@ -32,7 +33,7 @@ func (a answered) quantile(q float64) time.Duration {
 	return a[int(q*float64(len(a)-1))]
 }
 
-// send makes adds for a time, at a rate, or one after the other on each connection when the rate is 0. What was due before
+// send makes requests for a time, at a rate, or one after the other on each connection when the rate is 0. What was due before
 // warm is not counted. A request's time begins when it is sent: past saturation this process, on the same processors, falls
 // behind what is due by itself.
 func (c caller) send(perSecond float64, lasts, warm time.Duration) map[int]answered {
@@ -53,8 +54,11 @@ func (c caller) send(perSecond float64, lasts, warm time.Duration) map[int]answe
 			}
 			defer func() { _ = conn.Close() }()
 			reader, mine := bufio.NewReader(conn), make(map[int]answered)
-			request := fmt.Sprintf("POST /api/v1/rooms/room-%d/participants HTTP/1.1\r\nHost: usher\r\nX-API-Key: %s\r\n"+
-				"Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{\"display_name\":\"A\"}", i%c.rooms, c.key)
+			request := "GET /api/v1/rooms HTTP/1.1\r\nHost: usher\r\nX-API-Key: " + c.key + "\r\n\r\n"
+			if c.method == http.MethodPost {
+				request = fmt.Sprintf("POST /api/v1/rooms/room-%d/participants HTTP/1.1\r\nHost: usher\r\nX-API-Key: %s\r\n"+
+					"Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{\"display_name\":\"A\"}", i%c.rooms, c.key)
+			}
 			one := func(at time.Time) bool {
 				sent := time.Now()
 				if _, err := io.WriteString(conn, request); err != nil {
@@ -116,7 +120,7 @@ func (p *process) backend(operator, limits string, conns int) caller {
 	if err != nil || status != http.StatusCreated {
 		p.t.Fatal(status, answer, err)
 	}
-	return caller{p: p, key: answer["api_key"].(string), rooms: 64, conns: conns}
+	return caller{p: p, key: answer["api_key"].(string), rooms: 64, conns: conns, method: http.MethodPost}
 }
 
 const testOperator = "an-operator-key-for-tests"
@@ -208,6 +212,28 @@ func TestSlowSendersTakeNoPlaces(t *testing.T) {
 	t.Logf("%d were taken, p50 %s", len(taken), taken.quantile(.5))
 	if len(taken) < 100 {
 		t.Errorf("only %d were taken", len(taken))
+	}
+}
+
+// TestReadsDoNotWaitForWrites: past saturation by writes, what comes from memory is answered all the same.
+func TestReadsDoNotWaitForWrites(t *testing.T) {
+	p := start(t, t.TempDir(), true, "--operator-key", testOperator, "--log-level", "error", "--max-cpu-wait", "100us")
+	crowd := p.backend(testOperator, unlimitedRate, 300)
+	reader := p.backend(testOperator, unlimitedRate, 20)
+	reader.method = http.MethodGet
+	crowd.send(0, time.Second, 0) // until few may be under way
+	var wrote, read map[int]answered
+	var both sync.WaitGroup
+	both.Go(func() { wrote = crowd.send(0, 3*time.Second, 0) })
+	both.Go(func() { read = reader.send(100, 2*time.Second, 0) })
+	both.Wait()
+	t.Logf("%d writes were refused; reads: %d, p50 %s p99 %s", len(wrote[http.StatusServiceUnavailable]), len(read[http.StatusOK]),
+		read[http.StatusOK].quantile(.5), read[http.StatusOK].quantile(.99))
+	if len(wrote[http.StatusServiceUnavailable]) == 0 {
+		t.Error("no write was refused, so there was no crowd")
+	}
+	if len(read) != 1 || len(read[http.StatusOK]) != 200 {
+		t.Errorf("%d of 200 reads were answered, %d were refused", len(read[http.StatusOK]), len(read[http.StatusServiceUnavailable]))
 	}
 }
 
