@@ -38,7 +38,7 @@ type Options struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; none by default
 
 	MaxStaleness   time.Duration // how old the index may be and still answer; 10 min
-	RequestTimeout time.Duration // for one request, whatever it waits for; 15 s
+	RequestTimeout time.Duration // for one request once it is received, whatever it waits for; 15 s
 
 	// MaxCPUWait is how long work may wait for a processor, half of all that is waited being in shorter waits, before
 	// requests wait for others to end, and are refused when they have waited too long; 0: none is.

@@ -5,11 +5,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"usher/gateway"
 	"usher/gateway/openapitest"
+	"usher/tenant"
 )
 
 // marker is in everything that another tenant has. Nobody sends it, so where it appears, something has leaked.
@@ -197,4 +203,32 @@ func FuzzRequests(f *testing.F) {
 		}
 		b.unharmed(t)
 	})
+}
+
+// slowly is a reader of nothing that takes its time over it.
+type slowly time.Duration
+
+func (s slowly) Read([]byte) (int, error) {
+	<-time.After(time.Duration(s))
+	return 0, io.EOF
+}
+
+// TestTheTimeOfARequestBeginsWhenItIsThere: who takes long to send is not told that the log was slow.
+func TestTheTimeOfARequestBeginsWhenItIsThere(t *testing.T) {
+	t.Parallel()
+	h := open(t, "")
+	const most = 2 * time.Second
+	g := gateway.New(gateway.Options{
+		Log: h.sweeper.Log, Tenants: h.sweeper.Tenants, Rooms: h.sweeper.Rooms, Participants: h.sweeper.Participants,
+		OperatorKey: tenant.OperatorKey(operatorKey), Logger: quiet(), RequestTimeout: most, Now: h.clock.now, Metrics: prometheus.NewRegistry(),
+	})
+	body := io.MultiReader(slowly(most+100*time.Millisecond), strings.NewReader(`{"display_name":"A"}`))
+	request := httptest.NewRequest(http.MethodPost, "/api/v1/rooms/CS101/participants", body)
+	request.Header.Set("X-API-Key", h.key)
+	request.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	g.ServeHTTP(answer, request)
+	if answer.Code != http.StatusCreated {
+		t.Errorf("answered %d %s", answer.Code, answer.Body)
+	}
 }

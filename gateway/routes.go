@@ -240,7 +240,6 @@ func (r *resource) serve(w *recorder, c *call) {
 		g.fail(w, c, usher.Errorf(usher.CodeMethodNotAllowed, "Use %s here.", r.allow))
 		return
 	}
-	defer g.deadline(c)()
 	a, err := g.answer(w, c)
 	g.allowOrigin(c, w.Header())
 	if err != nil {
@@ -264,6 +263,7 @@ func (g *Gateway) answer(w *recorder, c *call) (answer, error) {
 	}
 	// Before it is under way: who is slow to send takes no place from others.
 	c.receive()
+	defer g.deadline(c)()
 	if c.caller.credential != operatorKey { // who has to put right what is wrong
 		crowd := &g.writing
 		if reads(c.Method) {
