@@ -2,6 +2,8 @@ package proof
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -168,18 +171,40 @@ func (f faults) noLeader() {
 	}
 }
 
-// full writes until etcd takes no more.
-func (f faults) full(quota int) {
-	ballast := strings.Repeat("x", 1<<20)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	for i := 0; ; i++ {
-		if i == quota*85/100>>20 {
-			f.p.fires("UsherEtcdQuota", "job", "usher")
+// full writes until etcd takes no more. How much that is differs, as a member rewrites a page of bbolt, which has two or three
+// of these values, for every commit. Small steps, and few between two commits, so that the warning is seen before the end.
+func (f faults) full(quota int64) {
+	nearly := quota * 85 / 100
+	until(f.t, "etcd to be nearly full", time.Minute, func() bool {
+		if err := f.ballast(); err != nil {
+			f.t.Log(err)
 		}
-		if _, err := f.etcd.Put(ctx, fmt.Sprintf("/ballast/%d", i), ballast); err != nil {
-			break
-		}
-	}
+		return f.size() > nearly
+	})
+	f.p.fires("UsherEtcdQuota", "job", "usher")
+	until(f.t, "etcd to be full", time.Minute, func() bool { return errors.Is(f.ballast(), rpctypes.ErrNoSpace) })
 	f.p.fires("UsherEtcdAlarm", "alarm", "NOSPACE")
+}
+
+// ballast writes half a MiB.
+func (f faults) ballast() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err := f.etcd.Put(ctx, "/ballast/"+rand.Text(), strings.Repeat("x", 1<<19))
+	return err
+}
+
+// size is what the quota is held against, in bytes, of the member that has most.
+func (f faults) size() (most int64) {
+	f.t.Helper()
+	for _, m := range f.members {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		status, err := f.etcd.Status(ctx, m.plain)
+		cancel()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		most = max(most, status.DbSize)
+	}
+	return most
 }

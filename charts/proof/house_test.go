@@ -90,7 +90,7 @@ type member struct {
 func (m *member) start(t *testing.T) { m.program = run(t, m.binary, m.args...) }
 
 // cluster starts three members, each with a TLS and a plain address for clients.
-func cluster(t *testing.T, binary string, certificates string, quota int) (members []*member) {
+func cluster(t *testing.T, binary string, certificates string, quota int64) (members []*member) {
 	t.Helper()
 	var peers []string
 	for i := range 3 {

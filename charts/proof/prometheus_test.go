@@ -202,7 +202,7 @@ func traffic(t *testing.T, gateways ...*gateway) (key string, stop func()) {
 // the alerts say so. It does not run beside other tests: how late a watch is, and whether a budget burns, is a matter of time.
 func TestOnARealPrometheus(t *testing.T) {
 	tool(t, "prometheus")
-	const quota = 48 << 20
+	const quota = 48 << 20 // bytes
 	certs, keys := certificates(t, 10*24*time.Hour), masterKeys(t)
 	members := cluster(t, built(t, "..", "go.etcd.io/etcd/server/v3", "etcd"), certs, quota)
 	spoilt := newLink(t, members[0].plain)
