@@ -16,9 +16,9 @@ import (
 	"usher"
 )
 
-// overload keeps what is under way of reads, or of writes, within what the processors can do, once there is more to do than that. The sign of it
-// is how long work waits for a processor: a tenth of a millisecond at half of what they can do, and tens of milliseconds
-// past it, where all that is taken takes longer and longer and callers give up before they are answered.
+// overload keeps what is under way of reads, or of writes, within what the processors can do, once there is more to do than
+// that. The sign of it is how long work waits for a processor: a tenth of a millisecond at half of what they can do, and tens
+// of milliseconds past it, where all that is taken takes longer and longer and callers give up before they are answered.
 //
 // How many requests may be under way falls by a part while that wait is too long, and rises again while it is not, until
 // there is no bound any more. Requests beyond it wait, which costs nothing, for one to end: in the order in which they

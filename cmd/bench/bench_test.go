@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"image/png"
 	"math"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -198,6 +200,29 @@ func TestTheFlags(t *testing.T) {
 	for _, args := range [][]string{{"--only", "nothing"}, {"quick"}, {"--rounds", "0"}, {"--each", "-1s"}} {
 		if _, err := parse(args); err == nil {
 			t.Errorf("%v is taken", args)
+		}
+	}
+}
+
+func TestWhatCannotBeWrittenIsFoundAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []options{{Out: file}, {Profiles: filepath.Join(file, "x")}, {JSON: filepath.Join(file, "x.json")}, {LiveKit: filepath.Join(dir, "none")}} {
+		if o.prepare() == nil {
+			t.Errorf("%+v is taken", o)
+		}
+	}
+	o := options{Out: filepath.Join(dir, "a", "b"), Profiles: filepath.Join(dir, "c"), JSON: filepath.Join(dir, "d", "x.json"), LiveKit: file}
+	if err := o.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	for _, made := range []string{o.Out, o.Profiles, filepath.Dir(o.JSON)} {
+		if info, err := os.Stat(made); err != nil || !info.IsDir() {
+			t.Errorf("%s is not there: %v", made, err)
 		}
 	}
 }

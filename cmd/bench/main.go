@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -129,8 +130,29 @@ func parse(args []string) (o options, err error) {
 	return o, nil
 }
 
+// prepare finds out at once what would otherwise fail after minutes.
+func (o options) prepare() error {
+	if o.LiveKit != "" {
+		if _, err := os.Stat(o.LiveKit); err != nil {
+			return fmt.Errorf("--livekit-server: %w", err)
+		}
+	}
+	for _, dir := range []string{o.Out, o.Profiles, filepath.Dir(o.JSON)} {
+		if dir == "" {
+			continue
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("make the directory for what is measured: %w", err)
+		}
+	}
+	return nil
+}
+
 func bench() error {
 	o, err := parse(os.Args[1:])
+	if err == nil {
+		err = o.prepare()
+	}
 	if err != nil {
 		return err
 	}

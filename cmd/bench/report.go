@@ -155,9 +155,6 @@ func (r report) write(dir, jsonFile string) error {
 		files[jsonFile] = text
 	}
 	if dir != "" {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
 		files[filepath.Join(dir, "bench.json")], files[filepath.Join(dir, "bench.md")] = text, []byte(r.markdown())
 		for _, kind := range []string{"svg", "png"} {
 			if files[filepath.Join(dir, "bench."+kind)], err = r.picture(kind); err != nil {

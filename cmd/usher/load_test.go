@@ -56,8 +56,8 @@ func (c caller) send(perSecond float64, lasts, warm time.Duration) map[int]answe
 			reader, mine := bufio.NewReader(conn), make(map[int]answered)
 			request := "GET /api/v1/rooms HTTP/1.1\r\nHost: usher\r\nX-API-Key: " + c.key + "\r\n\r\n"
 			if c.method == http.MethodPost {
-				request = fmt.Sprintf("POST /api/v1/rooms/room-%d/participants HTTP/1.1\r\nHost: usher\r\nX-API-Key: %s\r\n"+
-					"Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{\"display_name\":\"A\"}", i%c.rooms, c.key)
+				const body = `{"display_name":"A"}`
+				request = addHead(fmt.Sprintf("room-%d", i%c.rooms), c.key, len(body)) + body
 			}
 			one := func(at time.Time) bool {
 				sent := time.Now()
@@ -204,7 +204,7 @@ func TestPastSaturationTheGatewayAnswers(t *testing.T) {
 func TestSlowSendersTakeNoPlaces(t *testing.T) {
 	p := start(t, t.TempDir(), true, "--operator-key", testOperator, "--log-level", "error", "--max-cpu-wait", "100us")
 	for range 30 * runtime.GOMAXPROCS(0) { // more than may be under way at the least
-		p.dialed(fmt.Sprintf("POST /api/v1/rooms/slow/participants HTTP/1.1\r\nHost: usher\r\nX-API-Key: %s\r\nContent-Type: application/json\r\nContent-Length: 300\r\n\r\n{", p.key))
+		p.dialed(addHead("slow", p.key, 300) + "{")
 	}
 	crowd := p.backend(testOperator, unlimitedRate, 300)
 	crowd.send(0, time.Second, 0) // until few may

@@ -28,6 +28,12 @@ func (p *process) dialed(text string) net.Conn {
 	return conn
 }
 
+// addHead is all of an add but its body, of so many bytes.
+func addHead(room, key string, length int) string {
+	return fmt.Sprintf("POST /api/v1/rooms/%s/participants HTTP/1.1\r\nHost: usher\r\nX-API-Key: %s\r\n"+
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n", room, key, length)
+}
+
 // ended waits until the gateway has closed the connection, and gives what it said before.
 func ended(t *testing.T, conn net.Conn) string {
 	t.Helper()
@@ -70,9 +76,6 @@ func (p *process) unhurt(done <-chan struct{}) {
 func TestSlowCallersHurtNobody(t *testing.T) {
 	t.Parallel()
 	p := start(t, t.TempDir(), true, "--header-timeout", "2s", "--body-timeout", "3s", "--answer-timeout", "4s", "--idle-timeout", "2s", "--log-level", "error")
-	post := func(length int) string {
-		return fmt.Sprintf("POST /api/v1/rooms/CS101/participants HTTP/1.1\r\nHost: usher\r\nX-API-Key: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", p.key, length)
-	}
 	trickle := func(conn net.Conn, text string) {
 		for i := range len(text) {
 			if _, err := io.WriteString(conn, text[i:i+1]); err != nil {
@@ -92,7 +95,7 @@ func TestSlowCallersHurtNobody(t *testing.T) {
 		slow.Go(func() { ended(t, conn) })
 	}
 	for range 100 { // a body by the byte
-		conn := p.dialed(post(300))
+		conn := p.dialed(addHead("CS101", p.key, 300))
 		slow.Go(func() { trickle(conn, `{"display_name": "`+strings.Repeat("a", 280)) })
 		slow.Go(func() {
 			if said := ended(t, conn); !strings.Contains(said, " 400 ") && said != "" {
