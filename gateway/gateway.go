@@ -289,10 +289,10 @@ func (g *Gateway) admitState(w *recorder, c *call) error {
 	state, age := g.Log.State()
 	switch {
 	case state == store.Starting:
-		return &usher.Error{Code: usher.CodeUnavailable, RetryAfter: time.Second, Detail: "This replica is starting."}
+		return starting()
 	case state == store.Stale && age > g.MaxStaleness:
 		return &usher.Error{Code: usher.CodeUnavailable, RetryAfter: 5 * time.Second,
-			Detail: fmt.Sprintf("This replica has not heard from the log for %s.", age.Round(time.Second))}
+			Detail: fmt.Sprintf("This replica has not heard from the log for %s. Try again.", age.Round(time.Second))}
 	case state == store.Stale:
 		w.Header().Set("Usher-Stale", strconv.Itoa(int(age.Seconds())))
 	}

@@ -8,12 +8,15 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // EmbedOptions say how the embedded etcd runs.
@@ -96,6 +99,29 @@ func embedConfig(o EmbedOptions) (*embed.Config, error) {
 	c.QuotaBackendBytes = quotaBytes
 	c.AutoCompactionMode = embed.CompactorModePeriodic
 	c.AutoCompactionRetention = strconv.Itoa(int(compactionWindow.Minutes())) + "m"
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(zapToSlog{logger: o.Logger, level: zap.WarnLevel}))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(zapToSlog{logger: o.Logger, level: zap.WarnLevel, expected: expectedOfEmbedded}))
 	return c, nil
+}
+
+// expectedOfEmbedded holds for what an embedded server warns of each time: when it begins, that its port for clients is one
+// for both protocols, that its tokens are simple, which nobody uses here, and, in its first seconds, that its new storage
+// has no version yet; and when it ends, that its port is closed.
+func expectedOfEmbedded(entry zapcore.Entry, fields []zapcore.Field) bool {
+	for _, known := range []struct{ message, cause string }{
+		{"Running http and grpc server on single port", ""},
+		{"simple token is not cryptographically signed", ""},
+		{"Failed to detect schema version", "missing term information"},
+		{"failed to update storage version", "missing term information"},
+		{"setting up serving from embedded etcd failed", "closed"},
+		{"stopping insecure grpc server due to error", "closed"},
+		{"stopped insecure grpc server due to error", "closed"},
+	} {
+		if strings.HasPrefix(entry.Message, known.message) {
+			return known.cause == "" || slices.ContainsFunc(fields, func(f zapcore.Field) bool {
+				err, ok := f.Interface.(error)
+				return ok && strings.Contains(err.Error(), known.cause)
+			})
+		}
+	}
+	return false
 }

@@ -90,9 +90,13 @@ func Dial(ctx context.Context, o DialOptions) (*Log, error) {
 	}
 	l := &Log{requests: requests, watch: watch, endpoints: endpoints, slow: slow,
 		close: func() error { return errors.Join(watch.Close(), requests.Close()) }}
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	whole := ctx
+	ctx, cancel := context.WithTimeout(whole, o.Timeout)
 	defer cancel()
 	if _, err := requests.Get(ctx, "usher", clientv3.WithCountOnly()); err != nil && !errors.Is(err, rpctypes.ErrPermissionDenied) {
+		if errors.Is(err, context.DeadlineExceeded) && whole.Err() == nil {
+			err = whyUnreachable(whole, o)
+		}
 		return nil, errors.Join(fmt.Errorf("etcd at %s does not answer: %w", strings.Join(o.Endpoints, ", "), err), l.Close())
 	}
 	return l, nil
@@ -251,7 +255,8 @@ func (s *Store) confirm(ctx context.Context, parts []compiled) (held []bool, rev
 	read := clientv3.OpGet(s.options.Prefix, clientv3.WithCountOnly())
 	resp, err := s.log.requests.Txn(ctx).If(compares...).Then(read).Else(read).Commit()
 	if err != nil {
-		return nil, 0, &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Err: fmt.Errorf("confirm: %w", err)}
+		return nil, 0, &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Err: fmt.Errorf("confirm: %w", err),
+			Detail: "Nothing was written: the log cannot be asked now. Try again."}
 	}
 	held = make([]bool, len(parts))
 	for i := range held {

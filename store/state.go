@@ -153,8 +153,9 @@ func (s *Store) Lag() int64 {
 func (s *Store) probe(ctx context.Context) error {
 	ticker := time.NewTicker(probeInterval)
 	defer ticker.Stop()
-	for {
-		s.probeOnce(ctx)
+	for known := Starting; ; {
+		err := s.probeOnce(ctx)
+		known = s.tell(known, err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -163,27 +164,40 @@ func (s *Store) probe(ctx context.Context) error {
 	}
 }
 
-func (s *Store) probeOnce(ctx context.Context) {
+// tell logs that the log was lost, and that it is back: known is what was told last. err is why the newest probe failed.
+func (s *Store) tell(known State, err error) State {
+	state, age := s.State()
+	switch {
+	case state == Stale && known != Stale:
+		s.options.Logger.Warn("etcd is not heard: reads are answered from what is known, writes are refused", "for", age.Round(time.Millisecond), "error", err)
+	case state == Ready && known == Stale:
+		s.options.Logger.Info("etcd is heard again")
+	}
+	return state
+}
+
+func (s *Store) probeOnce(ctx context.Context) error {
 	applied := s.index.applied()
 	began := s.options.Now()
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	header, gone, err := s.ask(ctx)
 	if err != nil {
-		return // the passing time says it: see State
+		return err // the passing time says it: see State
 	}
 	if gone != "" {
 		s.demandRelist(errRelist{anotherHistory, gone})
-		return
+		return nil
 	}
 	if demand, other := s.anotherLog(header.ClusterId, header.Revision, applied); other {
 		s.demandRelist(demand)
-		return
+		return nil
 	}
 	s.fresh.saw(header.Revision, s.index.applied(), began)
 	if s.index.applied() < header.Revision {
 		s.demandProgress()
 	}
+	return nil
 }
 
 // anotherLog says whether, and why, a quorum read's header cannot come from the log that the index was made from; applied

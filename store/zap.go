@@ -11,6 +11,9 @@ import (
 type zapToSlog struct {
 	logger *slog.Logger
 	level  zapcore.Level // the least that passes
+
+	// expected says of a line that it tells of nothing wrong, whatever its level; nil: none is
+	expected func(zapcore.Entry, []zapcore.Field) bool
 }
 
 var _ zapcore.Core = zapToSlog{}
@@ -37,6 +40,9 @@ func (z zapToSlog) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	case entry.Level == zapcore.WarnLevel:
 		level = slog.LevelWarn
 	case entry.Level == zapcore.DebugLevel:
+		level = slog.LevelDebug
+	}
+	if z.expected != nil && z.expected(entry, fields) {
 		level = slog.LevelDebug
 	}
 	z.logger.Log(context.Background(), level, "etcd: "+entry.Message, attributes(fields)...)

@@ -123,7 +123,7 @@ func startGateway(t *testing.T, binary, masterKeys string, args ...string) *gate
 	t.Helper()
 	api, ops := fmt.Sprintf("127.0.0.1:%d", freePort(t)), fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	g := &gateway{url: "http://" + api, ops: ops}
-	g.program = run(t, binary, append([]string{"serve", "--listen", api, "--ops-listen", ops, "--operator-key", operatorKey,
+	g.program = run(t, binary, append([]string{"serve", "--listen", api, "--ops-listen", ops, "--issuer-url", "https://usher.example", "--operator-key", operatorKey,
 		"--master-key-file", masterKeys, "--log-level", "error"}, args...)...)
 	until(t, "usher to be ready", time.Minute, func() bool {
 		response, err := http.Get("http://" + ops + "/readyz")

@@ -236,7 +236,7 @@ func rotateKeys(t *testing.T, page *page, etcd, usher string) {
 	old := strings.Repeat("A", 43)
 	write(old)
 	start := func() *gateway {
-		return startGateway(t, usher, file, "--issuer-url", "https://usher.example", "--etcd-endpoints", endpoints(members))
+		return startGateway(t, usher, file, "--etcd-endpoints", endpoints(members))
 	}
 	g := start()
 	id, key := g.tenant(t, "{}")
@@ -257,7 +257,7 @@ func rotateKeys(t *testing.T, page *page, etcd, usher string) {
 	g = start()
 	g.tenant(t, "{}") // its key is sealed with the new one
 	reencrypt := func() string {
-		return page.run(t, work, "usher reencrypt", "http://127.0.0.1:2379", endpoints(members), "USHER_OPERATOR_KEY", operatorKey)
+		return page.run(t, work, "usher reencrypt", "http://127.0.0.1:2379", endpoints(members))
 	}
 	if out := reencrypt(); !strings.Contains(out, "1 signing keys re-encrypted") {
 		t.Error(out)

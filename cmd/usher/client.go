@@ -50,6 +50,9 @@ func (c *client) call(ctx context.Context, method, path string, body any, header
 		}
 		content = bytes.NewReader(encoded)
 	}
+	if !strings.HasPrefix(c.url, "http://") && !strings.HasPrefix(c.url, "https://") {
+		return reply{}, fmt.Errorf("%q is not the gateway's URL: it begins with http:// or https://", c.url)
+	}
 	request, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.url, "/")+path, content)
 	if err != nil {
 		return reply{}, fmt.Errorf("%s is not a URL to call: %w", c.url, err)
@@ -197,24 +200,27 @@ func loadProfile(name string) (profile, error) {
 
 // credential is the key to call with: the operator's where there is one. A variable wins over the profile. No key is ever
 // taken from the command line, where other users of the machine could read it.
-func (p profile) credential() (string, error) {
-	for _, source := range []struct{ variable, key, file string }{
-		{"USHER_OPERATOR_KEY", p.OperatorKey, p.OperatorKeyFile}, {"USHER_API_KEY", p.APIKey, p.APIKeyFile},
+func (p profile) credential() (key string, operators bool, err error) {
+	for _, source := range []struct {
+		variable, key, file string
+		operators           bool
+	}{
+		{"USHER_OPERATOR_KEY", p.OperatorKey, p.OperatorKeyFile, true}, {"USHER_API_KEY", p.APIKey, p.APIKeyFile, false},
 	} {
 		switch {
 		case os.Getenv(source.variable) != "":
-			return os.Getenv(source.variable), nil
+			return os.Getenv(source.variable), source.operators, nil
 		case source.key != "":
-			return source.key, nil
+			return source.key, source.operators, nil
 		case source.file != "":
 			text, err := os.ReadFile(source.file)
 			if err != nil {
-				return "", fmt.Errorf("read the key: %w", err)
+				return "", false, fmt.Errorf("read the key: %w", err)
 			}
-			return strings.TrimSpace(string(text)), nil
+			return strings.TrimSpace(string(text)), source.operators, nil
 		}
 	}
-	return "", errors.New("no key to call with: set USHER_OPERATOR_KEY or USHER_API_KEY, or name one in a profile")
+	return "", false, errors.New("no key to call with: set USHER_OPERATOR_KEY or USHER_API_KEY, or name one in a profile")
 }
 
 // newClient makes a client as the command's flags say.
@@ -250,8 +256,12 @@ func newClient(c *cobra.Command) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if made.credential, err = p.credential(); err != nil {
+	var operators bool
+	if made.credential, operators, err = p.credential(); err != nil {
 		return nil, err
+	}
+	if operators && made.tenant == "" && c.Flags().Lookup("tenant") != nil {
+		return nil, errors.New("the operator key goes for every tenant: say with --tenant whose rooms are meant")
 	}
 	return made, made.out.check()
 }

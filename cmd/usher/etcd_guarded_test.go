@@ -62,7 +62,7 @@ func startGuarded(t *testing.T) *guarded {
 		t.Fatal(err)
 	}
 	const operator = "an-operator-key-for-tests"
-	g.process = start(t, dir, false, "--etcd-endpoints", "https://"+g.proxy.listener.Addr().String(), "--etcd-ca-file", g.client.Path("ca.crt"),
+	g.process = start(t, dir, false, "--issuer-url", "http://usher.test", "--etcd-endpoints", "https://"+g.proxy.listener.Addr().String(), "--etcd-ca-file", g.client.Path("ca.crt"),
 		"--etcd-cert-file", g.client.Path("tls.crt"), "--etcd-key-file", g.client.Path("tls.key"), "--etcd-user", "usher",
 		"--etcd-password", etcdPassword, "--operator-key", operator, "--master-key-file", master)
 	g.key = operator

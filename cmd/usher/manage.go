@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -45,20 +46,45 @@ func manageCommands() []*cobra.Command {
 }
 
 func group(name, short string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: name, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := &cobra.Command{Use: name, Short: short, Args: noCommand, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(commands...)
 	return c
 }
 
 // verb is a command of exactly the arguments that use names after the verb.
 func verb(use, short string, run func(c *cobra.Command, u *client, args []string) error) *cobra.Command {
-	return &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(len(strings.Fields(use)) - 1), RunE: func(c *cobra.Command, args []string) error {
+	return &cobra.Command{Use: use, Short: short, Args: exactly(strings.Fields(use)[1:]), RunE: func(c *cobra.Command, args []string) error {
 		u, err := newClient(c)
 		if err != nil {
 			return err
 		}
 		return run(c, u, args)
 	}}
+}
+
+// exactly wants an argument for each name, and says which is missing.
+func exactly(names []string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return fmt.Errorf("%s is missing: %s", names[len(args)], c.UseLine())
+		case len(args) > len(names):
+			return fmt.Errorf("%q is too much: %s", args[len(names)], c.UseLine())
+		}
+		return nil
+	}
+}
+
+// noCommand is for a group, whose arguments are the names of its commands: an argument that gets here is none of them.
+func noCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	c.SuggestionsMinimumDistance = 2 // letters that may be wrong
+	if like := c.SuggestionsFor(args[0]); len(like) > 0 {
+		return fmt.Errorf("unknown command %q of %s; did you mean %s?", args[0], c.CommandPath(), strings.Join(like, " or "))
+	}
+	return fmt.Errorf("unknown command %q of %s; see %[2]s --help", args[0], c.CommandPath())
 }
 
 // show calls and shows the answer.

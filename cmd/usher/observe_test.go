@@ -290,7 +290,7 @@ func TestTracesReachACollector(t *testing.T) {
 
 	dir, etcd := t.TempDir(), "http://"+freePort(t)
 	first := start(t, dir, true, "--etcd-listen", etcd)
-	p := start(t, t.TempDir(), false, "--etcd-endpoints", etcd, "--operator-key", strings.Repeat("k", 16),
+	p := start(t, t.TempDir(), false, "--issuer-url", "http://usher.test", "--etcd-endpoints", etcd, "--operator-key", strings.Repeat("k", 16),
 		"--master-key-file", filepath.Join(dir, "master-key"), "--otlp-endpoint", "http://"+listener.Addr().String(), "--trace-ratio", "1")
 	p.key = first.key
 	if status, _, err := p.do("POST", "/api/v1/rooms/CS101/participants", `{"display_name":"A"}`); err != nil || status != 201 {

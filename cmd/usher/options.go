@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,20 +68,10 @@ type options struct {
 	DrainTimeout time.Duration
 }
 
-func (o *options) flags(f *pflag.FlagSet) {
-	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "address of the API")
-	f.StringVar(&o.OpsListen, "ops-listen", "127.0.0.1:9090", "address of the operations port: status page, /metrics, /healthz, /readyz, /log-level")
+// logFlags are those that a command needs to reach the log and to read what is sealed in it.
+func (o *options) logFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.DataDir, "data-dir", "usher-data", "directory of the embedded etcd and of the keys made on the first start")
-	f.StringVar(&o.IssuerURL, "issuer-url", "", "URL at which verifiers of tokens reach this API (default http://<listen>)")
-	f.StringVar(&o.OperatorKey, "operator-key", "", "the operator's key, at least 16 characters (default: made on the first start and kept in the data directory)")
-	f.StringVar(&o.MasterKeyFile, "master-key-file", "", "file of the keys that encrypt signing keys at rest (default: made on the first start in the data directory)")
-	f.StringVar(&o.TLSCert, "tls-cert-file", "", "certificate of the API, and what leads to its authority (PEM); without it the API speaks plain HTTP. Read again when it changes")
-	f.StringVar(&o.TLSKey, "tls-key-file", "", "key of the API's certificate (PEM)")
-	f.StringVar(&o.TLSClientCA, "tls-client-ca-file", "", "authorities (PEM) of the certificates that callers must then have; credentials are needed all the same")
-	f.StringVar(&o.TLSMinVersion, "tls-min-version", "1.2", "the least version of TLS: 1.2 or 1.3")
-	f.BoolVar(&o.OpsTLS, "ops-tls", false, "the operations port speaks TLS too, with the same certificate; callers need none")
-	f.StringVar(&o.LogFormat, "log-format", string(observability.LogText), "text or json")
-	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error; PUT /log-level on the operations port changes it at run time")
+	f.StringVar(&o.MasterKeyFile, "master-key-file", "", "file of the keys that encrypt signing keys at rest, read at the start (default: made on the first start in the data directory)")
 	f.StringSliceVar(&o.EtcdEndpoints, "etcd-endpoints", nil, "an etcd cluster to use instead of the embedded one, comma-separated")
 	f.StringVar(&o.EtcdCA, "etcd-ca-file", "", "authorities that etcd's certificate is checked against (PEM). These three are read again when they change")
 	f.StringVar(&o.EtcdCert, "etcd-cert-file", "", "client certificate for etcd (PEM)")
@@ -88,10 +80,26 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.EtcdPassword, "etcd-password", "", "password for etcd; better given as USHER_ETCD_PASSWORD")
 	f.StringVar(&o.EtcdPrefix, "etcd-prefix", store.DefaultPrefix, "prefix of every key in etcd")
 	f.IntVar(&o.EtcdMaxTxnOps, "etcd-max-txn-ops", store.DefaultMaxTxnOps, "etcd's --max-txn-ops")
+	f.DurationVar(&o.StartTimeout, "start-timeout", 2*time.Minute, "for how long to wait for etcd, and then for the first list of the log, before giving up")
+}
+
+func (o *options) flags(f *pflag.FlagSet) {
+	o.logFlags(f)
+	f.StringVar(&o.Listen, "listen", "127.0.0.1:8080", "address of the API")
+	f.StringVar(&o.OpsListen, "ops-listen", "127.0.0.1:9090", "address of the operations port: status page, /metrics, /healthz, /readyz, /log-level")
+	f.StringVar(&o.IssuerURL, "issuer-url", "", "URL at which callers and verifiers of tokens reach this API: what tokens name as their issuer, so it must be the same on all replicas (default: that of --listen, and no default with --etcd-endpoints)")
+	f.StringVar(&o.OperatorKey, "operator-key", "", "the operator's key, at least 16 characters (default: made on the first start and kept in the data directory)")
+	f.StringVar(&o.TLSCert, "tls-cert-file", "", "certificate of the API, and what leads to its authority (PEM); without it the API speaks plain HTTP. Read again when it changes")
+	f.StringVar(&o.TLSKey, "tls-key-file", "", "key of the API's certificate (PEM)")
+	f.StringVar(&o.TLSClientCA, "tls-client-ca-file", "", "authorities (PEM) of the certificates that callers must then have; credentials are needed all the same")
+	f.StringVar(&o.TLSMinVersion, "tls-min-version", "1.2", "the least version of TLS: 1.2 or 1.3")
+	f.BoolVar(&o.OpsTLS, "ops-tls", false, "the operations port speaks TLS too, with the same certificate; callers need none")
+	f.StringVar(&o.LogFormat, "log-format", string(observability.LogText), "text or json")
+	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error; PUT /log-level on the operations port changes it at run time")
 	f.StringVar(&o.EtcdListen, "etcd-listen", "", "URL at which the embedded etcd also serves etcd's own clients, e.g. http://127.0.0.1:2379 for etcdctl")
 	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", nil, "networks of proxies whose X-Forwarded-For is believed, comma-separated, e.g. 10.0.0.0/8")
 	f.IntVar(&o.MaxConnections, "max-connections", 10_000, "how many connections to the API there may be at once; others wait to be taken")
-	f.DurationVar(&o.MaxCPUWait, "max-cpu-wait", 3*time.Millisecond, "how long work may wait for a processor, half of all that is waited being in shorter waits, before requests wait for others to end, at most half a second, and are then refused with 503; 0: none is")
+	f.DurationVar(&o.MaxCPUWait, "max-cpu-wait", 3*time.Millisecond, "overload: when work waits longer than this for a processor (metric usher_http_processor_wait_seconds), new requests wait for others to end, and after half a second are refused with 503; 0: never")
 	f.StringVar(&o.OTLPEndpoint, "otlp-endpoint", "", "URL of an OpenTelemetry collector to send traces to, e.g. http://localhost:4317 (default: no traces)")
 	f.StringVar(&o.OTLPProtocol, "otlp-protocol", "grpc", "grpc or http: how the collector is spoken to")
 	f.Float64Var(&o.TraceRatio, "trace-ratio", 0.01, "share of requests to trace of those whose caller has not decided it (traceparent)")
@@ -101,18 +109,18 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.AnswerTimeout, "answer-timeout", time.Minute, "how long a request may take from the end of its header until its answer is sent")
 	f.DurationVar(&o.IdleTimeout, "idle-timeout", 2*time.Minute, "how long a connection may wait for its next request")
 	f.DurationVar(&o.MaxStaleness, "max-staleness", 10*time.Minute, "for how long to answer reads after the last word from etcd")
-	f.DurationVar(&o.StartTimeout, "start-timeout", 2*time.Minute, "for how long to wait for etcd, and then for the first list of the log, before giving up")
 	f.DurationVar(&o.DrainDelay, "drain-delay", 0, "for how long to take new requests after SIGTERM, while not ready: what load balancers need to turn away")
 	f.DurationVar(&o.DrainTimeout, "drain-timeout", 20*time.Second, "how long requests in flight may take to end after SIGTERM")
 }
 
-// fromEnvironment sets the flags that were not given from their variables.
+// fromEnvironment sets the flags that were not given from their variables. An empty variable is as good as none: that is
+// what a template leaves of a value that nobody has set.
 func fromEnvironment(c *cobra.Command) error {
 	var problems []error
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		name := "USHER_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, given := os.LookupEnv(name)
-		if !given || f.Changed || f.Name == "help" {
+		value := os.Getenv(name)
+		if value == "" || f.Changed || f.Name == "help" {
 			return
 		}
 		if err := f.Value.Set(value); err != nil {
@@ -126,10 +134,10 @@ const leastOperatorKey = 16 // characters
 
 // check completes the options and says what is wrong with them.
 func (o *options) check() error {
-	if o.IssuerURL == "" {
-		o.IssuerURL = o.scheme() + "://" + o.Listen
-	}
 	if err := o.checkTLS(); err != nil {
+		return err
+	}
+	if err := o.checkEtcd(); err != nil {
 		return err
 	}
 	if o.OperatorKey != "" && len(o.OperatorKey) < leastOperatorKey {
@@ -138,8 +146,14 @@ func (o *options) check() error {
 	if tenant.IsAPIKey(o.OperatorKey) {
 		return errors.New("--operator-key must not begin as API keys do")
 	}
-	if len(o.EtcdEndpoints) > 0 && (o.OperatorKey == "" || o.MasterKeyFile == "") {
-		return errors.New("with --etcd-endpoints, --operator-key and --master-key-file must be given: all replicas must have the same")
+	if len(o.EtcdEndpoints) > 0 && (o.OperatorKey == "" || o.IssuerURL == "") {
+		return errors.New("with --etcd-endpoints, --operator-key and --issuer-url must be given: all replicas must have the same")
+	}
+	if err := o.checkIssuer(); err != nil {
+		return err
+	}
+	if u, err := url.Parse(o.EtcdListen); o.EtcdListen != "" && (err != nil || u.Host == "") {
+		return fmt.Errorf("--etcd-listen: %q is not a URL such as http://127.0.0.1:2379", o.EtcdListen)
 	}
 	if _, err := o.trustedProxies(); err != nil {
 		return err
@@ -159,10 +173,36 @@ func (o *options) check() error {
 	return nil
 }
 
-func (o *options) checkTLS() error {
+func (o *options) checkIssuer() error {
+	if o.IssuerURL == "" {
+		host, port, err := net.SplitHostPort(o.Listen)
+		if err != nil {
+			return fmt.Errorf("--listen: %q is not an address such as 127.0.0.1:8080", o.Listen)
+		}
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() { // every address of this machine, which nobody can call
+			host = "localhost"
+		}
+		o.IssuerURL = o.scheme() + "://" + net.JoinHostPort(host, port)
+	}
+	u, err := url.Parse(o.IssuerURL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return fmt.Errorf("--issuer-url: %q is not a URL such as https://usher.example.com", o.IssuerURL)
+	}
+	return nil
+}
+
+// checkEtcd is for every command that reaches the log.
+func (o *options) checkEtcd() error {
 	if (o.EtcdCert == "") != (o.EtcdKey == "") {
 		return errors.New("--etcd-cert-file and --etcd-key-file must be given together")
 	}
+	if len(o.EtcdEndpoints) > 0 && o.MasterKeyFile == "" {
+		return errors.New("with --etcd-endpoints, --master-key-file must be given: the same for all that use this etcd")
+	}
+	return nil
+}
+
+func (o *options) checkTLS() error {
 	if (o.TLSCert == "") != (o.TLSKey == "") {
 		return errors.New("--tls-cert-file and --tls-key-file must be given together")
 	}
@@ -197,3 +237,6 @@ func (o *options) trustedProxies() (proxies []netip.Prefix, err error) {
 }
 
 func (o *options) inDataDir(name string) string { return filepath.Join(o.DataDir, name) }
+
+// embeddedDir is where the embedded etcd has the log.
+func (o *options) embeddedDir() string { return o.inDataDir("etcd") }

@@ -20,26 +20,26 @@ func reencryptCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "reencrypt", Short: "Seal every tenant's signing key under the first master key of the file",
 		Long: "The last step but one of a rotation of the master key: after it no signing key needs the old one, which may then be\n" +
-			"removed from the file. It takes the flags of serve, talks to etcd itself, and can be repeated when it was cut short.\n" +
-			"With an embedded etcd, stop usher first.",
+			"removed from the file. Every replica must know the new one before, and reads the file only when it starts. It talks to\n" +
+			"etcd itself, and can be repeated when it was cut short. With an embedded etcd, stop usher first.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := fromEnvironment(c); err != nil {
 				return err
 			}
-			if err := o.check(); err != nil {
+			if err := o.checkEtcd(); err != nil {
 				return err
 			}
 			return reencrypt(c.Context(), o)
 		},
 	}
-	o.flags(c.Flags())
+	o.logFlags(c.Flags())
 	return c
 }
 
 func reencrypt(ctx context.Context, o options) (err error) {
 	logger := observability.NewLogger(os.Stderr, observability.LogText, slog.LevelWarn, nil)
-	secrets, unlock, err := prepare(&o)
+	masterKeys, unlock, err := prepare(&o)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func reencrypt(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer log.Close()
-	tenants := tenant.New(log, secrets.masterKeys, o.IssuerURL, time.Now, nil)
+	tenants := tenant.New(log, masterKeys, "", time.Now, nil) // it issues nothing
 	done, err := tenants.Reencrypt(ctx, func(done, of int) { fmt.Printf("\r%d of %d signing keys", done, of) })
 	if done > 0 {
 		fmt.Println()

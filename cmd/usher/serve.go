@@ -37,8 +37,9 @@ func command() *cobra.Command {
 	root := &cobra.Command{
 		Use: "usher", Short: "The multi-tenant gateway in front of live rooms",
 		Long:         "usher alone is usher serve: it starts the gateway, with an etcd of its own unless --etcd-endpoints names one.",
-		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs, RunE: serve,
+		SilenceUsage: true, SilenceErrors: true, Args: noCommand, RunE: serve,
 	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return fmt.Errorf("%w; see %s --help", err, c.CommandPath()) })
 	o.flags(root.Flags())
 	child := &cobra.Command{Use: "serve", Short: "Start the gateway", Args: cobra.NoArgs, RunE: serve}
 	o.flags(child.Flags())
@@ -77,24 +78,34 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s (--listen): %w", o.Listen, cause(err))
 	}
-	defer func() { _ = api.Close() }() // closed by the server already, when it ran
+	defer func() { _ = api.Close() }() // closed already, when it was served
 	ops, err := ports.Listen(ctx, "tcp", o.OpsListen)
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s (--ops-listen): %w", o.OpsListen, cause(err))
 	}
 	defer func() { _ = ops.Close() }()
 
-	secrets, unlock, err := prepare(&o)
+	masterKeys, unlock, err := prepare(&o)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	operatorKey, err := findOperatorKey(o)
+	if err != nil {
+		return err
+	}
 	certs := newKeeper(seen)
 	defer certs.close()
 	apiTLS, opsTLS, err := certs.apiTLS(o)
 	if err != nil {
 		return err
 	}
+	board := operations.New(operations.Options{
+		Metrics: seen.metrics, Level: seen.level, Recent: seen.notices, Logger: logger, Version: seen.build.Version,
+	})
+	front, ctx := openFront(ctx, o, logger, port{listener: api, tls: apiTLS, handler: gateway.Starting(), open: seen.metrics.Connections()},
+		port{listener: ops, tls: opsTLS}, board)
+	defer front.close()
 	etcd, err := openLog(ctx, o, certs, logger)
 	if err != nil {
 		return err
@@ -106,9 +117,9 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer log.Close()
-	tenants := tenant.New(log, secrets.masterKeys, o.IssuerURL, time.Now, seen.metrics)
+	tenants := tenant.New(log, masterKeys, o.IssuerURL, time.Now, seen.metrics)
 	if err := tenants.CheckMasterKeys(); err != nil {
-		return fmt.Errorf("the master key file %s is not the one this data was written with: %w", o.MasterKeyFile, err)
+		return fmt.Errorf("the master key file %s is not the one this data was written with; put that back from your copy, or name it with --master-key-file: %w", o.MasterKeyFile, err)
 	}
 	live, seats := rooms.New(log, time.Now), participants.New(log, tenants, time.Now, seen.metrics)
 	stopBackground := background(ctx, log, tenants, live, seats, seen)
@@ -119,15 +130,17 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	g := gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seats,
-		OperatorKey: secrets.operatorKey, Logger: logger, MaxStaleness: o.MaxStaleness, TrustedProxies: proxies,
+		OperatorKey: operatorKey, Logger: logger, MaxStaleness: o.MaxStaleness, TrustedProxies: proxies,
 		MaxCPUWait: o.MaxCPUWait,
 		Metrics:    seen.metrics, MaxTenantSeries: o.MaxTenantSeries,
 	})
-	board := operations.New(operations.Options{
-		Log: log, Metrics: seen.metrics, Level: seen.level, Recent: seen.notices, Logger: logger, Version: seen.build.Version,
-	})
-	return serveBoth(ctx, o, logger, port{listener: api, tls: apiTLS, handler: seen.traced(g), open: seen.metrics.Connections()}, port{listener: ops, tls: opsTLS, handler: board}, board,
-		func() error { return welcome(ctx, o, secrets, tenants, api.Addr(), ops.Addr()) })
+	front.api.open(seen.traced(g))
+	board.Follow(log)
+	if err := welcome(ctx, o, operatorKey, tenants, api.Addr(), ops.Addr()); err != nil {
+		front.close() // before what it answers from
+		return err
+	}
+	return front.drain(ctx)
 }
 
 // background starts what runs beside the requests. What it returns stops it and waits: the sweep ends with the context
@@ -156,7 +169,7 @@ func background(ctx context.Context, log *store.Store, tenants *tenant.Service, 
 func openLog(ctx context.Context, o options, certs *keeper, logger *slog.Logger) (*store.Log, error) {
 	if len(o.EtcdEndpoints) == 0 {
 		return store.Embed(ctx, store.EmbedOptions{
-			Dir: o.inDataDir("etcd"), ListenClient: o.EtcdListen, MaxTxnOps: o.EtcdMaxTxnOps, Logger: logger,
+			Dir: o.embeddedDir(), ListenClient: o.EtcdListen, MaxTxnOps: o.EtcdMaxTxnOps, Logger: logger,
 		})
 	}
 	config, err := certs.etcdTLS(o)
@@ -176,7 +189,7 @@ func dial(ctx context.Context, patience time.Duration, o store.DialOptions) (*st
 		if err == nil || ctx.Err() != nil || time.Now().Add(dialPause).After(deadline) {
 			return log, err
 		}
-		o.Logger.Warn("etcd does not answer yet; trying again", "error", err)
+		o.Logger.Warn("etcd does not answer yet; trying again", "until", deadline.UTC().Format(time.RFC3339), "error", err)
 		select {
 		case <-time.After(dialPause):
 		case <-ctx.Done():

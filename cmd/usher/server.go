@@ -38,33 +38,61 @@ type port struct {
 	open        prometheus.Gauge // nil: not told
 }
 
-// serveBoth serves until the context ends. Then it is not ready, and its answers ask callers to connect anew, elsewhere;
-// after the delay it takes no new connections, and what is in flight is answered.
-func serveBoth(ctx context.Context, o options, logger *slog.Logger, api, ops port, board *operations.Operations, ready func() error) error {
-	farewell := &farewell{Handler: api.handler}
-	api.handler = farewell
+// front are both ports. They answer from the first moment on, so that who asks a process that waits for etcd is told so.
+type front struct {
+	api      *door
+	board    *operations.Operations
+	servers  []*http.Server
+	serving  *errgroup.Group
+	stop     context.CancelFunc
+	delay    time.Duration // between the farewell and the end of new connections
+	patience time.Duration // for what is in flight then
+}
+
+// openFront serves until drain, or close. The context that it gives ends when a port fails, or the one that is given does.
+func openFront(ctx context.Context, o options, logger *slog.Logger, api, ops port, board *operations.Operations) (*front, context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	f := &front{api: &door{}, board: board, stop: stop, delay: o.DrainDelay, patience: o.DrainTimeout}
+	f.api.open(api.handler)
+	api.handler, ops.handler = f.api, board
 	api.connections, ops.connections = o.MaxConnections, opsConnections
 	api.answerWait, ops.answerWait = o.AnswerTimeout, profileWait
-	servers := []*http.Server{newServer(api, o, logger), newServer(ops, o, logger)}
-	running, ctx := errgroup.WithContext(ctx)
-	running.Go(func() error {
+	f.serving, ctx = errgroup.WithContext(ctx)
+	f.serving.Go(func() error {
 		board.Sample(ctx)
 		return nil
 	})
-	for i, p := range []port{api, ops} {
-		running.Go(func() error { return serve(servers[i], p) })
+	for _, p := range []port{api, ops} {
+		server := newServer(p, o, logger)
+		f.servers = append(f.servers, server)
+		f.serving.Go(func() error { return serve(server, p) })
 	}
-	running.Go(func() error {
-		<-ctx.Done()
-		board.Drain()
-		farewell.said.Store(true)
-		time.Sleep(o.DrainDelay)
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.DrainTimeout)
-		defer cancel()
-		return errors.Join(servers[0].Shutdown(drain), servers[1].Shutdown(drain))
-	})
-	running.Go(ready)
-	return running.Wait()
+	return f, ctx
+}
+
+// drain waits for the context's end. Then the process is not ready, and its answers ask callers to connect anew, elsewhere;
+// after the delay it takes no new connections, and what is in flight is answered.
+func (f *front) drain(ctx context.Context) error {
+	<-ctx.Done()
+	f.board.Drain()
+	f.api.farewell.Store(true)
+	time.Sleep(f.delay)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.patience)
+	defer cancel()
+	var ended []error
+	for _, s := range f.servers { // the operations port last
+		ended = append(ended, s.Shutdown(ctx))
+	}
+	return errors.Join(append(ended, f.serving.Wait())...)
+}
+
+// close ends at once what has not ended.
+func (f *front) close() {
+	f.stop()
+	for _, s := range f.servers {
+		_ = s.Close() // its listener is closed with it
+	}
+	_ = f.serving.Wait() // drain has told, where it was an error
 }
 
 // serve takes connections until the server is shut down.
@@ -113,17 +141,19 @@ func (l serverLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// farewell asks callers, once it is said, not to come back on the same connection: a connection that is closed while a
-// caller begins to send on it loses a request.
-type farewell struct {
-	http.Handler
-	said atomic.Bool
+// door has one handler after the other. Once the farewell is said it asks callers not to come back on the same connection:
+// a connection that is closed while a caller begins to send on it loses a request.
+type door struct {
+	handler  atomic.Pointer[http.Handler]
+	farewell atomic.Bool
 }
 
+func (d *door) open(h http.Handler) { d.handler.Store(&h) }
+
 // ServeHTTP answers.
-func (f *farewell) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if f.said.Load() {
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d.farewell.Load() {
 		w.Header().Set("Connection", "close")
 	}
-	f.Handler.ServeHTTP(w, r)
+	(*d.handler.Load()).ServeHTTP(w, r)
 }

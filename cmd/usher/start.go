@@ -15,36 +15,38 @@ import (
 	"usher/tenant/token"
 )
 
-// secrets are what the process holds outside the log.
-type secrets struct {
-	masterKeys  *token.MasterKeys
-	operatorKey tenant.Secret
-	made        bool // the operator key was made by this start
-}
-
-// prepare makes the data directory this process's own and finds the keys, or makes them on a first start. An external
-// etcd needs no directory. unlock must be called at the end.
-func prepare(o *options) (s secrets, unlock func(), err error) {
+// prepare makes the data directory this process's own and finds the master keys, or makes one on a first start. An
+// external etcd needs no directory. unlock must be called at the end.
+func prepare(o *options) (keys *token.MasterKeys, unlock func(), err error) {
 	unlock = func() {}
 	if len(o.EtcdEndpoints) == 0 {
 		if unlock, err = lockDataDir(o); err != nil {
-			return s, func() {}, err
+			return nil, func() {}, err
 		}
 		if o.MasterKeyFile == "" {
 			o.MasterKeyFile = o.inDataDir("master-key")
-			if err = token.CreateMasterKeyFile(o.MasterKeyFile); err != nil && !errors.Is(err, fs.ErrExist) {
-				return s, unlock, fmt.Errorf("make the master key: %w", err)
+			if err = makeMasterKey(o); err != nil {
+				return nil, unlock, err
 			}
 		}
 	}
-	if s.masterKeys, err = token.LoadMasterKeys(o.MasterKeyFile); err != nil {
-		return s, unlock, fmt.Errorf("read the master key (--master-key-file): %w", err)
+	if keys, err = token.LoadMasterKeys(o.MasterKeyFile); err != nil {
+		return nil, unlock, fmt.Errorf("read the master key (--master-key-file): %w", err)
 	}
-	s.operatorKey = tenant.OperatorKey(o.OperatorKey)
-	if o.OperatorKey == "" {
-		s.operatorKey, s.made, err = keptOperatorKey(o.inDataDir("operator-key"))
+	return keys, unlock, nil
+}
+
+// makeMasterKey makes one where there is none. Where data was written already, with one that is lost, another would help nobody.
+func makeMasterKey(o *options) error {
+	_, noKey := os.Stat(o.MasterKeyFile)
+	_, noData := os.Stat(o.embeddedDir())
+	if errors.Is(noKey, fs.ErrNotExist) && noData == nil {
+		return fmt.Errorf("%s has data, but its master key, %s, is gone: put it back from your copy, or name one with --master-key-file; without it the signing keys cannot be read", o.DataDir, o.MasterKeyFile)
 	}
-	return s, unlock, err
+	if err := token.CreateMasterKeyFile(o.MasterKeyFile); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make the master key: %w", err)
+	}
+	return nil
 }
 
 // lockDataDir keeps a second process out, which etcd would let wait in silence.
@@ -63,26 +65,41 @@ func lockDataDir(o *options) (unlock func(), err error) {
 	return func() { _ = lock.Unlock() }, nil // the system takes the lock back anyway when the process ends
 }
 
-// keptOperatorKey reads the key that an earlier start made, or makes it.
-func keptOperatorKey(path string) (key tenant.Secret, made bool, err error) {
+// operatorKeyFile is where the operator's key is kept; "" where it was given.
+func (o *options) operatorKeyFile() string {
+	if o.OperatorKey != "" {
+		return ""
+	}
+	return o.inDataDir("operator-key")
+}
+
+// findOperatorKey is the one that was given, or that an earlier start has made, or it is made now.
+func findOperatorKey(o options) (key tenant.Secret, err error) {
+	path := o.operatorKeyFile()
+	if path == "" {
+		return tenant.OperatorKey(o.OperatorKey), nil
+	}
 	text, err := os.ReadFile(path)
 	if err == nil {
-		return tenant.OperatorKey(strings.TrimSpace(string(text))), false, nil
+		return tenant.OperatorKey(strings.TrimSpace(string(text))), nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return key, false, fmt.Errorf("read the operator key: %w", err)
+		return key, fmt.Errorf("read the operator key: %w", err)
 	}
 	key = tenant.NewOperatorKey()
 	if err := os.WriteFile(path, []byte(key.Reveal()+"\n"), 0o600); err != nil {
-		return key, false, fmt.Errorf("keep the operator key: %w", err)
+		return key, fmt.Errorf("keep the operator key: %w", err)
 	}
-	return key, true, nil
+	return key, nil
 }
 
 // welcome tells a person at a terminal what to do next. On the first start of an embedded log that is a tenant to try
 // things with, and a command that works as printed.
-func welcome(ctx context.Context, o options, s secrets, tenants *tenant.Service, addr, ops net.Addr) error {
+func welcome(ctx context.Context, o options, operatorKey tenant.Secret, tenants *tenant.Service, addr, ops net.Addr) error {
 	fmt.Printf("usher serves on %s://%s (operations on %s://%s)\n", o.scheme(), addr, schemeOf(o.OpsTLS), ops)
+	if path := o.operatorKeyFile(); path != "" {
+		fmt.Printf("the operator key is in %s\n", path)
+	}
 	if first, _, _ := tenants.List("", 0, 1); len(o.EtcdEndpoints) > 0 || len(first) > 0 {
 		return nil
 	}
@@ -91,8 +108,8 @@ func welcome(ctx context.Context, o options, s secrets, tenants *tenant.Service,
 		return fmt.Errorf("make the tenant demo: %w", err)
 	}
 	fmt.Printf("\nFirst start: made the tenant demo (%s). Its API key is shown only this once.\n\n", demo.ID)
-	if s.made {
-		fmt.Printf("  operator key  %s\n", s.operatorKey.Reveal())
+	if o.operatorKeyFile() != "" {
+		fmt.Printf("  operator key  %s\n", operatorKey.Reveal())
 	}
 	fmt.Printf("  API key       %s\n\nTake a seat in a room:\n\n", key.Reveal())
 	fmt.Printf("  curl -sS %s://%s/api/v1/rooms/CS101%%20Lecture/participants \\\n"+

@@ -33,11 +33,11 @@ func (k *keeper) close() {
 	k.running.Wait()
 }
 
-// load reads the files and watches them. The metrics call the certificate and the authorities by their names.
-func (k *keeper) load(files certificates.Files, name, certificate, authority string) (*certificates.Set, error) {
+// load reads the files, which the flags name, and watches them. The metrics call the certificate and the authorities by their names.
+func (k *keeper) load(files certificates.Files, flags, name, certificate, authority string) (*certificates.Set, error) {
 	set, err := certificates.Load(files, time.Now)
 	if err != nil {
-		return nil, fmt.Errorf("read the certificates of %s: %w", name, err)
+		return nil, fmt.Errorf("read the certificates of %s (%s): %w", name, flags, err)
 	}
 	if k.seen == nil {
 		return set, nil
@@ -75,7 +75,7 @@ func (k *keeper) apiTLS(o options) (api, ops *tls.Config, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	set, err := k.load(certificates.Files{Cert: o.TLSCert, Key: o.TLSKey, CA: o.TLSClientCA}, "api", "api", "api_client_ca")
+	set, err := k.load(certificates.Files{Cert: o.TLSCert, Key: o.TLSKey, CA: o.TLSClientCA}, "--tls-cert-file, --tls-key-file, --tls-client-ca-file", "api", "api", "api_client_ca")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -94,7 +94,7 @@ func (k *keeper) etcdTLS(o options) (func() *tls.Config, error) {
 	if !secure {
 		return nil, nil
 	}
-	set, err := k.load(certificates.Files{Cert: o.EtcdCert, Key: o.EtcdKey, CA: o.EtcdCA}, "etcd", "etcd_client", "etcd_ca")
+	set, err := k.load(certificates.Files{Cert: o.EtcdCert, Key: o.EtcdKey, CA: o.EtcdCA}, "--etcd-cert-file, --etcd-key-file, --etcd-ca-file", "etcd", "etcd_client", "etcd_ca")
 	if err != nil {
 		return nil, err
 	}

@@ -169,12 +169,11 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 	used := t.TempDir()
 	start(t, used, true)
 	written := t.TempDir()
-	w := start(t, written, true)
-	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	start(t, written, true, "--etcd-listen", "http://"+freePort(t)).endsInPeace()
+	lost := t.TempDir()
+	start(t, lost, true).endsInPeace()
+	if err := os.Remove(filepath.Join(lost, "master-key")); err != nil {
 		t.Fatal(err)
-	}
-	if err := w.cmd.Wait(); err != nil {
-		t.Fatalf("SIGTERM did not end it in peace: %v: %s", err, w.stderr)
 	}
 	file := filepath.Join(t.TempDir(), "file")
 	other := filepath.Join(t.TempDir(), "other")
@@ -183,6 +182,10 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	cluster := func(endpoint string, more ...string) []string {
+		return append([]string{"--etcd-endpoints", endpoint, "--operator-key", strings.Repeat("k", 16), "--master-key-file", other, "--start-timeout", "1s"}, more...)
+	}
+	issuer := []string{"--issuer-url", "http://usher.test"}
 	for name, c := range map[string]struct {
 		args []string
 		says string
@@ -192,9 +195,16 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 		"directory a file":   {[]string{"--data-dir", file}, "data directory"},
 		"wrong master key":   {[]string{"--data-dir", written, "--master-key-file", other}, "master key file"},
 		"missing master key": {[]string{"--master-key-file", file + "-none"}, "no such file"},
-		"etcd unreachable":   {[]string{"--etcd-endpoints", "127.0.0.1:1", "--operator-key", strings.Repeat("k", 16), "--master-key-file", other, "--start-timeout", "1s"}, "does not answer"},
+		"lost master key":    {[]string{"--data-dir", lost}, "put it back from your copy"},
+		"etcd unreachable":   {cluster("127.0.0.1:1", issuer...), "127.0.0.1:1 does not answer: dial tcp 127.0.0.1:1: connect: connection refused"},
+		"etcd mistyped":      {cluster("nonsense", issuer...), "is not an endpoint such as"},
+		"no issuer":          {cluster("127.0.0.1:1"), "--issuer-url must be given"},
+		"issuer no URL":      {cluster("127.0.0.1:1", "--issuer-url", "usher.test"), "is not a URL such as"},
+		"etcd port no URL":   {[]string{"--etcd-listen", "127.0.0.1:2379"}, "is not a URL such as"},
+		"no certificate":     {[]string{"--tls-cert-file", file + "-none", "--tls-key-file", file}, "--tls-cert-file"},
 		"short operator key": {[]string{"--operator-key", "short"}, "at least 16"},
-		"unknown flag":       {[]string{"--nope"}, "unknown flag"},
+		"unknown flag":       {[]string{"--nope"}, "unknown flag: --nope; see usher serve --help"},
+		"unknown argument":   {[]string{"now"}, "unknown command"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -210,6 +220,22 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 				t.Errorf("%v: %v, says: %s", c.args, err, stderr.String())
 			}
 		})
+	}
+}
+
+// endsInPeace has it end, with nothing to say but what a person must know.
+func (p *process) endsInPeace() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Fatalf("SIGTERM did not end it in peace: %v: %s", err, p.stderr)
+	}
+	for line := range strings.Lines(p.stderr.String()) {
+		if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
+			p.t.Errorf("with nothing wrong it says %s", line)
+		}
 	}
 }
 

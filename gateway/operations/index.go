@@ -34,13 +34,13 @@ func appendLine(b []byte, r store.Record) []byte {
 }
 
 // index summarises the index. It reads every record, so it takes a while on a large one.
-func (o *Operations) index(w http.ResponseWriter, r *http.Request) {
-	snapshot := o.Log.Snapshot()
+func (o *Operations) index(log *store.Store, w http.ResponseWriter, r *http.Request) {
+	snapshot := log.Snapshot()
 	summary := indexSummary{Revision: strconv.FormatInt(snapshot.Revision(), 10), Tables: make(map[string]tableSummary)}
 	var line []byte
-	for _, table := range o.Log.Tables() {
+	for _, table := range log.Tables() {
 		sum, t := sha256.New(), tableSummary{}
-		for record, err := range o.Log.Inspect(snapshot, table) {
+		for record, err := range log.Inspect(snapshot, table) {
 			if err == nil {
 				err = r.Context().Err()
 			}
@@ -55,7 +55,7 @@ func (o *Operations) index(w http.ResponseWriter, r *http.Request) {
 		t.Digest = hex.EncodeToString(sum.Sum(nil))
 		summary.Tables[table] = t
 	}
-	for _, rejected := range o.Log.Rejected() {
+	for _, rejected := range log.Rejected() {
 		summary.Rejected = append(summary.Rejected, rejected.Key.String())
 	}
 	body, err := json.Marshal(summary, json.Deterministic(true))
@@ -67,13 +67,13 @@ func (o *Operations) index(w http.ResponseWriter, r *http.Request) {
 }
 
 // indexTable lists a table's records, to find the one that differs. The revision that they show is in Usher-Revision.
-func (o *Operations) indexTable(w http.ResponseWriter, r *http.Request) {
+func (o *Operations) indexTable(log *store.Store, w http.ResponseWriter, r *http.Request) {
 	table := r.PathValue("table")
-	if !slices.Contains(o.Log.Tables(), table) {
+	if !slices.Contains(log.Tables(), table) {
 		text(w, http.StatusNotFound, "There is no such table; /debug/index names them.")
 		return
 	}
-	snapshot := o.Log.Snapshot()
+	snapshot := log.Snapshot()
 	header := w.Header()
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -81,7 +81,7 @@ func (o *Operations) indexTable(w http.ResponseWriter, r *http.Request) {
 	header.Set("Usher-Revision", strconv.FormatInt(snapshot.Revision(), 10))
 	out := bufio.NewWriter(w)
 	var line []byte
-	for record, err := range o.Log.Inspect(snapshot, table) {
+	for record, err := range log.Inspect(snapshot, table) {
 		if err == nil {
 			line = appendLine(line[:0], record)
 			_, err = out.Write(line)

@@ -2,7 +2,7 @@
 //
 //	/           the status page, for a person with a browser
 //	/healthz    200 while the process answers
-//	/readyz     200 when it can be sent traffic, and its state as JSON
+//	/readyz     200 when it can be sent traffic, and its state as JSON; 503 and STARTING until then
 //	/metrics    for Prometheus, with exemplars where OpenMetrics is asked for
 //	/log-level  GET tells from which level on lines are logged, PUT changes it
 //	/debug/index          what the index consists of: records and a digest for each table, to compare replicas by
@@ -30,9 +30,8 @@ import (
 	"usher/store"
 )
 
-// Options are what Operations shows. All fields are required but Now.
+// Options are what Operations shows. All fields are required but Interval and Now.
 type Options struct {
-	Log      *store.Store
 	Metrics  prometheus.Gatherer
 	Level    *slog.LevelVar // of the log
 	Recent   func() []Line  // the last warnings and errors, the newest first
@@ -52,13 +51,15 @@ type Line struct {
 // Operations serves the operations port.
 type Operations struct {
 	Options
+	log      atomic.Pointer[store.Store] // nil until Follow
 	routes   *http.ServeMux
 	history  history
 	started  time.Time
 	draining atomic.Bool
 }
 
-// New makes Operations. The status page shows nothing of the past before Sample runs.
+// New makes Operations, which tell of a process that is starting, until Follow. The status page shows nothing of the past
+// before Sample runs.
 func New(o Options) *Operations {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -67,13 +68,13 @@ func New(o Options) *Operations {
 		o.Interval = sampleInterval
 	}
 	ops := &Operations{Options: o, routes: http.NewServeMux(), started: o.Now()}
-	ops.routes.HandleFunc("GET /{$}", ops.status)
+	ops.routes.HandleFunc("GET /{$}", ops.followed(ops.status))
 	ops.routes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	ops.routes.HandleFunc("GET /readyz", ops.ready)
 	ops.routes.HandleFunc("GET /log-level", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, ops.level()) })
 	ops.routes.HandleFunc("PUT /log-level", ops.changeLevel)
-	ops.routes.HandleFunc("GET /debug/index", ops.index)
-	ops.routes.HandleFunc("GET /debug/index/{table}", ops.indexTable)
+	ops.routes.HandleFunc("GET /debug/index", ops.followed(ops.index))
+	ops.routes.HandleFunc("GET /debug/index/{table}", ops.followed(ops.indexTable))
 	ops.routes.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	ops.routes.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	for _, name := range []string{"heap", "allocs", "goroutine", "mutex", "block"} { // not cmdline: it may hold a key
@@ -91,6 +92,23 @@ const (
 	scrapeTimeout = 10 * time.Second
 )
 
+// Follow shows the log, once there is one.
+func (o *Operations) Follow(log *store.Store) { o.log.Store(log) }
+
+// followed answers from the log, or that there is none yet.
+func (o *Operations) followed(handle func(*store.Store, http.ResponseWriter, *http.Request)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		log := o.log.Load()
+		if log == nil {
+			w.Header().Set("Retry-After", "1")
+			w.Header().Set("Refresh", "1") // for a browser
+			text(w, http.StatusServiceUnavailable, "Usher is starting: it waits for etcd, and then reads the log. Its own log says more.")
+			return
+		}
+		handle(log, w, r)
+	}
+}
+
 // Drain makes the process not ready, so that no new traffic is sent to it.
 func (o *Operations) Drain() { o.draining.Store(true) }
 
@@ -100,16 +118,19 @@ func (o *Operations) ServeHTTP(w http.ResponseWriter, r *http.Request) { o.route
 // ready tells the state. A stale replica still answers reads, so it stays ready: were all of them taken out when etcd is
 // lost, reads would be lost with it.
 func (o *Operations) ready(w http.ResponseWriter, _ *http.Request) {
-	state, age := o.Log.State()
-	status := http.StatusOK
+	state, status := store.Starting, http.StatusOK
+	told := map[string]string{"draining": strconv.FormatBool(o.draining.Load())}
+	if log := o.log.Load(); log != nil {
+		var age time.Duration
+		state, age = log.State()
+		told["revision"], told["lag"] = strconv.FormatInt(log.Revision(), 10), strconv.FormatInt(log.Lag(), 10)
+		told["stale_seconds"], told["rejected_records"] = strconv.Itoa(int(age.Seconds())), strconv.Itoa(len(log.Rejected()))
+	}
+	told["state"] = state.String()
 	if state == store.Starting || o.draining.Load() {
 		status = http.StatusServiceUnavailable
 	}
-	body, err := json.Marshal(map[string]string{
-		"state": state.String(), "revision": strconv.FormatInt(o.Log.Revision(), 10), "lag": strconv.FormatInt(o.Log.Lag(), 10),
-		"stale_seconds": strconv.Itoa(int(age.Seconds())), "rejected_records": strconv.Itoa(len(o.Log.Rejected())),
-		"draining": strconv.FormatBool(o.draining.Load()),
-	}, json.Deterministic(true))
+	body, err := json.Marshal(told, json.Deterministic(true))
 	if err != nil {
 		status, body = http.StatusInternalServerError, nil
 	}

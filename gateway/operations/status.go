@@ -54,9 +54,9 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"rate":  showRate,
 }).Parse(pageText))
 
-func (o *Operations) status(w http.ResponseWriter, _ *http.Request) {
+func (o *Operations) status(log *store.Store, w http.ResponseWriter, _ *http.Request) {
 	var body bytes.Buffer
-	s := o.statusNow()
+	s := o.statusNow(log)
 	if err := page.Execute(&body, s); err != nil {
 		o.Logger.Error("the status page could not be made", "error", err)
 		text(w, http.StatusInternalServerError, "The status page could not be made; the log says why.")
@@ -67,22 +67,22 @@ func (o *Operations) status(w http.ResponseWriter, _ *http.Request) {
 	write(w, http.StatusOK, "text/html; charset=utf-8", body.Bytes())
 }
 
-func (o *Operations) statusNow() status {
+func (o *Operations) statusNow(log *store.Store) status {
 	samples := o.history.all()
-	state, age := o.Log.State()
+	state, age := log.State()
 	now := o.Now()
 	s := status{
 		Nonce: rand.Text(), Version: o.Version, Host: store.Hostname(), Now: now, Uptime: now.Sub(o.started).Round(time.Second),
 		State: state.String(), Draining: o.draining.Load(), Plots: plots(samples), Tenants: busiest(samples),
-		Replicas: o.Log.ListReplicas(), Rejected: o.Log.Rejected(), Lines: o.Recent(),
+		Replicas: log.ListReplicas(), Rejected: log.Rejected(), Lines: o.Recent(),
 	}
 	last := sample{}
 	if len(samples) > 0 {
 		last = samples[len(samples)-1]
 	}
-	lag := o.Log.Lag()
+	lag := log.Lag()
 	s.Facts = []fact{
-		{Name: "revision", Value: strconv.FormatInt(o.Log.Revision(), 10)},
+		{Name: "revision", Value: strconv.FormatInt(log.Revision(), 10)},
 		{Name: "revisions behind", Value: strconv.FormatInt(lag, 10), Bad: lag > behindIsBad},
 		{Name: "log last heard", Value: heard(state, age), Bad: state != store.Ready},
 		{Name: "replicas", Value: strconv.Itoa(len(s.Replicas))},
