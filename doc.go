@@ -2,7 +2,7 @@
 //
 // The house, from the street down; arrows run down only (house_test.go keeps them):
 //
-//	cmd/usher        the binary: serve, version                    wires, decides nothing
+//	cmd/usher        the binary: serve, and the command line        wires, decides nothing
 //	   │
 //	gateway          the HTTP surface                              knows no etcd
 //	   │
@@ -15,5 +15,5 @@
 //	store            the log (etcd) and the index (memdb), one writer
 //
 // observability is built once and handed down. What lives here must be usable by all of them, so this package imports
-// nothing but the standard library.
+// nothing of the house.
 package usher

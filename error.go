@@ -56,7 +56,7 @@ type CodeInfo struct {
 	Title  string // a short sentence, the same for every occurrence (RFC 9457, section 3.1.3)
 }
 
-// Codes is the one table of codes, by status. The OpenAPI document and the README repeat it; a test holds them together.
+// Codes is the one table of codes, by status. The OpenAPI document repeats it; a test holds them together.
 func Codes() []CodeInfo { return slices.Clone(codes) }
 
 var codes = []CodeInfo{

@@ -14,7 +14,7 @@ type banList struct {
 }
 
 func (g *Gateway) listBans(c *call, ref rooms.Ref) (answer, error) {
-	page, err := pageOf(c.URL.Query())
+	page, err := pageOf(c.query)
 	if err != nil {
 		return answer{}, err
 	}
@@ -30,7 +30,7 @@ func (g *Gateway) listBans(c *call, ref rooms.Ref) (answer, error) {
 }
 
 func (g *Gateway) liftBans(c *call, ref rooms.Ref) (answer, error) {
-	return noContent(), g.Rooms.LiftBan(c.Context(), c.caller.tenant.ID, ref, c.URL.Query().Get("external_user_id"))
+	return noContent(), g.Rooms.LiftBan(c.Context(), c.caller.tenant.ID, ref, c.query.Get("external_user_id"))
 }
 
 // banOf reads the query parameter ban_seconds; none bans nobody.

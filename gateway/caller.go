@@ -145,9 +145,13 @@ func (g *Gateway) authorizeOperator(c *call) error {
 	if !c.route.access.tenantly {
 		return nil
 	}
-	id, ok := tenant.ParseID(c.Header.Get(tenantHeader))
-	if !ok {
+	given := c.Header.Get(tenantHeader)
+	id, ok := tenant.ParseID(given)
+	switch {
+	case given == "":
 		return usher.Invalid(usher.FieldError{Field: tenantHeader, Message: "is required with the operator key: the id of the tenant that the call is for"})
+	case !ok:
+		return usher.Invalid(usher.FieldError{Field: tenantHeader, Message: "must be a tenant's id, tenant_…"})
 	}
 	owner, err := g.Tenants.Get(id)
 	c.caller.tenant = owner

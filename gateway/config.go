@@ -18,7 +18,7 @@ func (g *Gateway) getSettings(_ *call, id tenant.ID) (answer, error) {
 func settingsOf(t tenant.Tenant) answer { return ok(jsontext.Value(t.Document)).with("ETag", t.ETag) }
 
 func (g *Gateway) patchSettings(c *call, id tenant.ID) (answer, error) {
-	dry, err := boolOf(c.URL.Query(), "dry_run")
+	dry, err := boolOf(c.query, "dry_run")
 	if err != nil {
 		return answer{}, err
 	}
@@ -80,7 +80,7 @@ func (g *Gateway) getVersion(c *call, id tenant.ID) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if other := c.URL.Query().Get("compare"); other != "" {
+	if other := c.query.Get("compare"); other != "" {
 		from, before, err := g.version(id, "compare", other)
 		if err != nil {
 			return answer{}, err
@@ -185,7 +185,7 @@ func (g *Gateway) listAudit(c *call, id tenant.ID) (answer, error) {
 func (g *Gateway) listOperatorAudit(c *call) (answer, error) { return g.audit(c, "") }
 
 func (g *Gateway) audit(c *call, id tenant.ID) (answer, error) {
-	page, err := pageOf(c.URL.Query())
+	page, err := pageOf(c.query)
 	if err != nil {
 		return answer{}, err
 	}

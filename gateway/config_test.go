@@ -200,3 +200,38 @@ func TestTheSchemaIsServed(t *testing.T) {
 		t.Errorf("again: %d", again.status)
 	}
 }
+
+// TestAMisspeltQueryDoesNothing: what is asked for in a way that is not known must not be done in another.
+func TestAMisspeltQueryDoesNothing(t *testing.T) {
+	t.Parallel()
+	h := open(t, "")
+	seat := idOf(h.add("r", object{"display_name": "A"}))
+	before := h.send(h.key, "GET", h.config(), nil).header.Get("ETag")
+	for _, c := range []struct {
+		method, path string
+		body         any
+		field        string
+	}{
+		{"PATCH", h.config() + "?dryrun=true", object{"max_participants_per_room": 2}, "dryrun"},
+		{"PATCH", h.config() + "?dry_run=true&dry_run=false", object{"max_participants_per_room": 2}, "dry_run"},
+		{"DELETE", "/api/v1/rooms/r/participants/" + seat + "?ban_second=60", nil, "ban_second"},
+		{"POST", "/api/v1/rooms/r/participants/bulk?atomc=true", object{"participants": []object{{"display_name": "B"}}}, "atomc"},
+		{"GET", "/api/v1/rooms/r/participants?activ=true", nil, "activ"},
+		{"POST", "/api/v1/rooms/r/end?x=", nil, "x"},
+	} {
+		r := h.send(h.key, c.method, c.path, c.body)
+		if errs, _ := r.body["errors"].([]any); r.status != 400 || len(errs) != 1 || errs[0].(object)["field"] != c.field {
+			t.Errorf("%s %s is answered %d %s", c.method, c.path, r.status, r.raw)
+		}
+	}
+	h.refused(h.key, 400, "invalid_request", "GET", "/api/v1/rooms?name=%zz", nil)
+	if after := h.send(h.key, "GET", h.config(), nil).header.Get("ETag"); after != before {
+		t.Error("the settings were changed")
+	}
+	if list := h.must(200, "GET", "/api/v1/rooms/r/participants?active=true", nil)["participants"].([]any); len(list) != 1 {
+		t.Errorf("%d are seated", len(list))
+	}
+	if r := h.send("", "GET", "/api/v1/tenants/"+h.tenant+"/.well-known/jwks.json?v=2", nil); r.status != 200 {
+		t.Errorf("what anybody may ask for is answered %d with a query", r.status)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -98,6 +99,7 @@ type call struct {
 	id       string          // X-Request-ID
 	resource *resource       // nil until one is found
 	route    *endpoint       // nil until one is found
+	query    url.Values      // of routes that take one
 	body     []byte          // once it is received
 	broken   error           // why it could not be received
 	caller   caller

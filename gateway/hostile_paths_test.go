@@ -21,16 +21,15 @@ func TestPathTricks(t *testing.T) {
 	h.must(201, "POST", "/api/v1/rooms", object{"name": "a/b"})
 	h.must(201, "POST", "/api/v1/rooms", object{"name": "%2e%2e"})
 	h.must(201, "POST", "/api/v1/rooms", object{"name": "bulk"})
-	h.must(201, "POST", "/api/v1/rooms", object{"name": ".."})
 	for path, want := range map[string]int{
 		"/api/v1/rooms/a%2Fb":                              200, // an escaped slash is a part of the name
 		"/api/v1/rooms/a%2fb":                              200,
 		"/api/v1/rooms/a/b":                                404,
 		"/api/v1/rooms/%252e%252e":                         200, // a name that looks escaped is taken as it is
-		"/api/v1/rooms/..":                                 200,
-		"/api/v1/rooms/%2e%2e":                             200,
+		"/api/v1/rooms/..":                                 400, // nothing is resolved, and there is no such name
+		"/api/v1/rooms/%2e%2e":                             400,
 		"/api/v1/rooms/bulk":                               200,
-		"/api/v1/rooms/../tenants":                         404, // nothing is resolved: this is a room named ".." and a path below it
+		"/api/v1/rooms/../tenants":                         404,
 		"/api/v1/rooms/%2e%2e/tenants":                     404,
 		"/api/v1/rooms/..%2ftenants":                       404,
 		"/api/v1//rooms":                                   404,
@@ -83,9 +82,8 @@ func TestQueryTricks(t *testing.T) {
 	h := open(t, "")
 	for query, want := range map[string]int{
 		"page_size=0": 400, "page_size=-1": 400, "page_size=1001": 400, "page_size=1e3": 400, "page_size=99999999999999999999": 400, "page_size=%00": 400,
-		"page_size=1&page_size=100000": 200, // the first counts
-		"page_token=":                  200, "page_token=x": 400, "page_token=" + strings.Repeat("A", 10000): 400, "page_token=MC5h": 400, "page_token=LTEuYQ": 400,
-		"page_token=OTk5OTk5OTk5OTk5OTk5OTk5OTk5LmE": 400, "status=%zz": 200, "status=none": 400, "name=%ff": 200, "%00=a": 200, "a;b": 200, "=": 200, "&&&": 200,
+		"page_size=1&page_size=100000": 400, "page_token=": 200, "page_token=x": 400, "page_token=" + strings.Repeat("A", 10000): 400, "page_token=MC5h": 400, "page_token=LTEuYQ": 400,
+		"page_token=OTk5OTk5OTk5OTk5OTk5OTk5OTk5LmE": 400, "status=%zz": 400, "status=none": 400, "name=%ff": 200, "%00=a": 400, "a;b": 400, "=": 400, "&&&": 200,
 	} {
 		request, err := http.NewRequest(http.MethodGet, h.url+"/api/v1/rooms", nil)
 		if err != nil {

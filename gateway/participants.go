@@ -52,12 +52,11 @@ func (g *Gateway) addParticipant(c *call, ref rooms.Ref) (answer, error) {
 }
 
 func (g *Gateway) listParticipants(c *call, ref rooms.Ref) (answer, error) {
-	query := c.URL.Query()
-	page, err := pageOf(query)
+	page, err := pageOf(c.query)
 	if err != nil {
 		return answer{}, err
 	}
-	active, err := boolOf(query, "active")
+	active, err := boolOf(c.query, "active")
 	if err != nil {
 		return answer{}, err
 	}
@@ -87,7 +86,7 @@ func (p *participantList) AppendJSON(b []byte) []byte {
 }
 
 func (g *Gateway) removeParticipant(c *call, ref rooms.Ref, id participants.ID) (answer, error) {
-	ban, err := banOf(c.URL.Query().Get("ban_seconds"))
+	ban, err := banOf(c.query.Get("ban_seconds"))
 	if err != nil {
 		return answer{}, err
 	}

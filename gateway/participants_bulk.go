@@ -89,7 +89,7 @@ func appendFields(b []byte, fields []usher.FieldError) []byte {
 }
 
 func (g *Gateway) addParticipants(c *call, ref rooms.Ref) (answer, error) {
-	atomic, err := boolOf(c.URL.Query(), "atomic")
+	atomic, err := boolOf(c.query, "atomic")
 	if err != nil {
 		return answer{}, err
 	}

@@ -28,19 +28,18 @@ type roomList struct {
 }
 
 func (g *Gateway) listRooms(c *call) (answer, error) {
-	query := c.URL.Query()
-	page, err := pageOf(query)
+	page, err := pageOf(c.query)
 	if err != nil {
 		return answer{}, err
 	}
-	status := rooms.Status(query.Get("status"))
+	status := rooms.Status(c.query.Get("status"))
 	switch status {
 	case "", rooms.Scheduled, rooms.Active, rooms.Ended:
 	default:
 		return answer{}, usher.Invalid(usher.FieldError{Field: "status", Message: "must be scheduled, active or ended"})
 	}
 	listed := g.Rooms.List(c.caller.tenant.ID, rooms.Query{
-		Status: status, Name: query.Get("name"), After: rooms.ID(page.after), Pin: page.pin, Limit: page.size,
+		Status: status, Name: c.query.Get("name"), After: rooms.ID(page.after), Pin: page.pin, Limit: page.size,
 	})
 	list := roomList{Rooms: listed.Rooms}
 	if listed.More {

@@ -230,3 +230,13 @@ func TestRecordingsHaveOneStarter(t *testing.T) {
 		t.Errorf("stopped: %v", room)
 	}
 }
+
+// TestNamesThatPathsDoNotKeepAreRefused: a client would take "." and ".." out of the path, and mean another one.
+func TestNamesThatPathsDoNotKeepAreRefused(t *testing.T) {
+	t.Parallel()
+	h := open(t, "")
+	for _, name := range []string{".", "..", " .. "} {
+		h.refused(h.key, 400, "invalid_request", "POST", "/api/v1/rooms", object{"name": name})
+	}
+	h.must(201, "POST", "/api/v1/rooms", object{"name": "..."})
+}

@@ -27,6 +27,7 @@ type route struct {
 // endpoint is a route with what is ready in it, so that no request has to make it.
 type endpoint struct {
 	route
+	query     []string // parameters
 	durations *durations
 	lines     slog.Handler // of the log, with the method and the route in them
 }
@@ -148,7 +149,7 @@ type resource struct {
 func (g *Gateway) route() {
 	g.router = mux.NewRouter().SkipClean(true)
 	g.resources = make(map[*mux.Route]*resource)
-	paths := make(map[string]*resource)
+	paths, queries := make(map[string]*resource), queries()
 	for _, r := range g.routes() { // in the table's order: "bulk" before "{pid}"
 		known := paths[r.path]
 		if known == nil {
@@ -157,7 +158,7 @@ func (g *Gateway) route() {
 			g.resources[g.router.MatcherFunc(known.matches)] = known
 		}
 		known.methods[r.method] = &endpoint{
-			route: r, durations: g.metrics.durations(r.method, r.path),
+			route: r, query: queries[r.method+" "+r.path], durations: g.metrics.durations(r.method, r.path),
 			lines: g.lines.WithAttrs([]slog.Attr{slog.String("method", r.method), slog.String("route", r.path)}),
 		}
 	}
@@ -217,7 +218,7 @@ func escapedPath(request *http.Request) string {
 func (g *Gateway) dispatch(w *recorder, c *call) {
 	var match mux.RouteMatch
 	if !g.router.Match(c.Request, &match) {
-		g.fail(w, c, usher.Errorf(usher.CodeNotFound, "There is nothing at this path."))
+		g.fail(w, c, usher.Errorf(usher.CodeNotFound, "There is nothing at this path; /docs has all there are."))
 		return
 	}
 	c.resource = g.resources[match.Route]
@@ -259,6 +260,9 @@ func (g *Gateway) answer(w *recorder, c *call) (answer, error) {
 		return answer{}, err
 	}
 	if err := g.limit(c, w); err != nil {
+		return answer{}, err
+	}
+	if err := c.ask(); err != nil {
 		return answer{}, err
 	}
 	// Before it is under way: who is slow to send takes no place from others.

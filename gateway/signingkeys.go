@@ -58,7 +58,7 @@ func (g *Gateway) deleteSigningKey(c *call, id tenant.ID) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	force, err := boolOf(c.URL.Query(), "force")
+	force, err := boolOf(c.query, "force")
 	if err != nil {
 		return answer{}, err
 	}

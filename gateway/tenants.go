@@ -45,7 +45,7 @@ type tenantList struct {
 }
 
 func (g *Gateway) listTenants(c *call) (answer, error) {
-	page, err := pageOf(c.URL.Query())
+	page, err := pageOf(c.query)
 	if err != nil {
 		return answer{}, err
 	}

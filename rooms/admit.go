@@ -1,7 +1,9 @@
 package rooms
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"usher"
@@ -122,7 +124,7 @@ func roleFor(room Room, s tenant.Settings, asked string) (string, *usher.Error) 
 		role = s.DefaultRole
 	}
 	if _, ok := s.Roles[role]; !ok {
-		return "", usher.Invalid(usher.FieldError{Field: "role", Message: "is not one of the tenant's roles"})
+		return "", usher.Invalid(usher.FieldError{Field: "role", Message: "is not one of the tenant's roles: " + strings.Join(slices.Sorted(maps.Keys(s.Roles)), ", ")})
 	}
 	return role, nil
 }

@@ -94,6 +94,9 @@ const maxNameLength = 200 // characters
 // cleanName trims a room's name and says what is wrong with it, if anything is.
 func cleanName(s string) (name, problem string) {
 	name = strings.TrimSpace(s)
+	if name == "." || name == ".." { // clients take these out of a path, and then mean another one (RFC 3986, section 5.2.4)
+		return name, "must not be . or .."
+	}
 	return name, usher.CheckText(name, maxNameLength)
 }
 

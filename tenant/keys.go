@@ -38,6 +38,16 @@ const (
 	maxGrace = 30 * 24 * time.Hour
 )
 
+func scopesText() string {
+	texts := make([]string, len(AllScopes()))
+	for i, s := range AllScopes() {
+		texts[i] = string(s)
+	}
+	return strings.Join(texts, ", ")
+}
+
+func errNoScope() string { return "is not a scope; there are " + scopesText() }
+
 // Validate cleans the request and lists what is wrong with it.
 func (n *NewKey) Validate() []usher.FieldError {
 	problems := validateName(&n.Name)
@@ -45,11 +55,11 @@ func (n *NewKey) Validate() []usher.FieldError {
 		problems = append(problems, usher.FieldError{Field: field, Message: message})
 	}
 	if len(n.Scopes) == 0 {
-		note("scopes", "must list at least one")
+		note("scopes", "must list at least one of "+scopesText())
 	}
 	for i, scope := range n.Scopes {
 		if !slices.Contains(AllScopes(), scope) {
-			note("scopes."+strconv.Itoa(i), "is not a scope")
+			note("scopes."+strconv.Itoa(i), errNoScope())
 		}
 	}
 	slices.Sort(n.Scopes)

@@ -34,7 +34,7 @@ func (n *NewServiceToken) Validate() (problems []usher.FieldError) {
 	}
 	for i, scope := range n.Scopes {
 		if !slices.Contains(AllScopes(), scope) {
-			problems = append(problems, usher.FieldError{Field: "scopes." + strconv.Itoa(i), Message: "is not a scope"})
+			problems = append(problems, usher.FieldError{Field: "scopes." + strconv.Itoa(i), Message: errNoScope()})
 		}
 	}
 	return problems

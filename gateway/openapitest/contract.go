@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -108,6 +109,25 @@ func (c *contract) operations() (names []string) {
 		}
 	}
 	return names
+}
+
+// queries are the parameters in the query of each operation that has any, sorted.
+func (c *contract) queries() map[string][]string {
+	all := make(map[string][]string)
+	for _, r := range c.routes {
+		for method, operation := range r.item.GetOperations().FromOldest() {
+			for _, p := range slices.Concat(r.item.Parameters, operation.Parameters) {
+				if p.In == "query" {
+					name := strings.ToUpper(method) + " " + r.template
+					all[name] = append(all[name], p.Name)
+				}
+			}
+		}
+	}
+	for _, names := range all {
+		slices.Sort(names)
+	}
+	return all
 }
 
 // find finds the operation that a request is for. The path is matched as it was sent, so that an escaped slash in a

@@ -43,6 +43,9 @@ func New(tb testing.TB) *Validator {
 // Operations lists the operations of the document, as "GET /api/v1/rooms/{id}", in its order.
 func (v *Validator) Operations() []string { return v.contract.operations() }
 
+// Queries are the parameters in the query of each of the Operations that has any, sorted.
+func (v *Validator) Queries() map[string][]string { return v.contract.queries() }
+
 // CheckAnswer fails the test when the answer to r is not one that the document knows. It reads the answer's body and
 // puts it back.
 func (v *Validator) CheckAnswer(r *http.Request, a *http.Response) {

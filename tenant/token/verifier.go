@@ -2,6 +2,7 @@ package token
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -137,6 +138,14 @@ func (u Unverified) Verify(key PublicKey, want Expect) (Claims, error) {
 	return u.claims, nil
 }
 
+func quoted(audiences []Audience) string {
+	texts := make([]string, len(audiences))
+	for i, a := range audiences {
+		texts[i] = strconv.Quote(string(a))
+	}
+	return strings.Join(texts, " or ")
+}
+
 // check judges the claims of a token whose signature is good.
 func (want Expect) check(typ string, c *Claims) error {
 	if err := c.check(); err != nil {
@@ -148,7 +157,7 @@ func (want Expect) check(typ string, c *Claims) error {
 	case c.TenantID != want.TenantID:
 		return invalid("the token belongs to another tenant")
 	case !slices.Contains(want.Audiences, c.Audience):
-		return invalid("the token is for the audience %q, which is not accepted here", c.Audience)
+		return invalid("the token is for the audience %q; one for %s is taken here", c.Audience, quoted(want.Audiences))
 	case typ != c.Audience.typ():
 		return invalid("the token's typ does not go with its audience %q", c.Audience)
 	case want.Now.Add(want.Leeway).Before(c.IssuedAt):
