@@ -39,7 +39,19 @@ type checkSeat struct {
 }
 
 func (u *client) check(c *cobra.Command) (err error) {
-	ctx, step := c.Context(), func(format string, args ...any) { c.Printf("ok  "+format+"\n", args...) }
+	ctx, steps := c.Context(), []string{}
+	step := func(format string, args ...any) {
+		steps = append(steps, fmt.Sprintf(format, args...))
+		if u.out.format == "table" {
+			c.Println("ok  " + steps[len(steps)-1])
+		}
+	}
+	defer func() { // also when a step has failed
+		if u.out.format != "table" {
+			encoded, failed := json.Marshal(map[string]any{"ok": err == nil, "steps": steps}, json.Deterministic(true))
+			err = errors.Join(err, failed, u.out.raw(encoded))
+		}
+	}()
 	backend := *u
 	if !strings.HasPrefix(u.credential, "usk_") {
 		id, key, err := u.madeTenant(ctx)

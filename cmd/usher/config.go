@@ -59,12 +59,14 @@ func configCommand() *cobra.Command {
 
 // trial is what the gateway says of a dry run.
 type trial struct {
-	Diff     []jsontext.Value `json:"diff"`
-	Affected []struct {
-		Name    string   `json:"name"`
-		Effects []string `json:"effects"`
-	} `json:"affected_rooms"`
-	Total int `json:"affected_rooms_total"`
+	Diff     []jsontext.Value `json:"diff,omitzero"`
+	Affected []affected       `json:"affected_rooms,omitzero"`
+	Total    int              `json:"affected_rooms_total,omitzero"`
+}
+
+type affected struct {
+	Name    string   `json:"name"`
+	Effects []string `json:"effects"`
 }
 
 // try asks what a patch would do.
@@ -240,132 +242,4 @@ func confirmed(c *cobra.Command) bool {
 	c.Print("Change this? [y/N] ")
 	line, err := bufio.NewReader(c.InOrStdin()).ReadString('\n')
 	return err == nil && strings.EqualFold(strings.TrimSpace(line), "y")
-}
-
-// wanted is the file of apply.
-type wanted struct {
-	Tenants []struct {
-		ID     string         `yaml:"id"`
-		Name   string         `yaml:"name"`
-		Config map[string]any `yaml:"config"`
-	} `yaml:"tenants"`
-}
-
-func applyConfig(c *cobra.Command, _ []string) error {
-	path, err := c.Flags().GetString("file")
-	if err != nil || path == "" {
-		return errors.New("name the file with -f")
-	}
-	dry, err := c.Flags().GetBool("dry-run")
-	if err != nil {
-		return err
-	}
-	prune, err := c.Flags().GetBool("prune")
-	if err != nil {
-		return err
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	var file wanted
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&file); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	u, err := newClient(c)
-	if err != nil {
-		return err
-	}
-	known, err := u.tenantsByName(c.Context())
-	if err != nil {
-		return err
-	}
-	for i, t := range file.Tenants {
-		config := make(map[string]jsontext.Value, len(t.Config))
-		for key, value := range t.Config {
-			if config[key], err = json.Marshal(value, json.Deterministic(true)); err != nil {
-				return fmt.Errorf("tenant %d: %s: %w", i+1, key, err)
-			}
-		}
-		id := t.ID
-		if ids := known[t.Name]; id == "" && len(ids) > 1 {
-			return fmt.Errorf("tenant %d: %d tenants are called %q; name this one by its id", i+1, len(ids), t.Name)
-		} else if id == "" && len(ids) == 1 {
-			id = ids[0]
-		}
-		if err := u.apply(c, id, t.Name, config, dry, prune); err != nil {
-			return fmt.Errorf("tenant %d (%s%s): %w", i+1, t.Name, t.ID, err)
-		}
-	}
-	return nil
-}
-
-func (u *client) tenantsByName(ctx context.Context) (map[string][]string, error) {
-	entries, err := u.all(ctx, "/api/v1/tenants", "tenants")
-	known := make(map[string][]string, len(entries))
-	for _, entry := range entries {
-		name := cell(entry, "name")
-		known[name] = append(known[name], cell(entry, "id"))
-	}
-	return known, err
-}
-
-// apply makes one tenant what the file says.
-func (u *client) apply(c *cobra.Command, id, name string, config map[string]jsontext.Value, dry, prune bool) error {
-	if id == "" && name == "" {
-		return errors.New("it has neither id nor name")
-	}
-	if id == "" {
-		if dry {
-			c.Printf("%s: would be created\n", name)
-			return nil
-		}
-		r, err := u.call(c.Context(), post, "/api/v1/tenants", map[string]any{"name": name, "config": config})
-		if err != nil {
-			return err
-		}
-		c.Printf("%s: created as %s, with the API key %s\n", name, cell(r.body, "tenant.id"), cell(r.body, "api_key"))
-		return nil
-	}
-	now, err := u.call(c.Context(), get, ofTenant(id, "/config"), nil)
-	if err != nil {
-		return err
-	}
-	if prune {
-		if err := addPruned(config, now.body); err != nil {
-			return err
-		}
-	}
-	t, err := u.try(c.Context(), id, config, now.etag)
-	if err != nil {
-		return err
-	}
-	if len(t.Diff) == 0 {
-		c.Printf("%s: unchanged\n", id)
-		return nil
-	}
-	verb := "changed"
-	if dry {
-		verb = "would be changed"
-	} else if _, err := u.call(c.Context(), patch, ofTenant(id, "/config"), config, "If-Match", now.etag); err != nil {
-		return err
-	}
-	c.Printf("%s: %s\n", id, verb)
-	return t.print(u)
-}
-
-// addPruned has every setting that the file does not name return to its default, roles that it does not name included.
-func addPruned(config map[string]jsontext.Value, now jsontext.Value) error {
-	var was map[string]jsontext.Value
-	if err := json.Unmarshal(now, &was); err != nil {
-		return err
-	}
-	for key := range was {
-		if _, named := config[key]; !named {
-			config[key] = jsontext.Value("null")
-		}
-	}
-	return withoutLost(config, was)
 }

@@ -149,6 +149,36 @@ tenants:
 		}
 	}
 	o.fails("no such file", "config", "apply", "-f", "/nowhere.yaml")
+
+	// For machines it is JSON and nothing else, also when the second of two is refused: what was made has a key that is shown once.
+	partly := write(t, "partly.yaml", "tenants:\n  - name: B school\n  - name: demo\n    config: {nothing: 1}\n")
+	out, failure := o.run("config", "apply", "-f", partly, "-o", "json")
+	var done []struct {
+		Tenant, Outcome string
+		Key             string `json:"api_key"`
+	}
+	if err := json.Unmarshal([]byte(out), &done); err != nil || len(done) != 1 || done[0].Outcome != "created" || !strings.HasPrefix(done[0].Key, "usk_") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if !strings.Contains(failure, "nothing is not a setting") {
+		t.Error(failure)
+	}
+	var tried []struct {
+		Outcome string
+		DryRun  bool `json:"dry_run"`
+		Diff    []any
+	}
+	out = o.says("changed", "config", "apply", "-f", file, "-o", "json", "--dry-run")
+	if err := json.Unmarshal([]byte(out), &tried); err != nil || len(tried) != 2 || !tried[0].DryRun || tried[0].Outcome != "changed" || len(tried[0].Diff) == 0 || tried[1].Outcome != "unchanged" {
+		t.Errorf("%v: %s", err, out)
+	}
+	var proof struct {
+		OK    bool
+		Steps []string
+	}
+	if out = o.says("verified", "check", "-o", "json"); json.Unmarshal([]byte(out), &proof) != nil || !proof.OK || len(proof.Steps) != 4 {
+		t.Error(out)
+	}
 }
 
 // TestTheMasterKeyRotates goes through all steps of README, with kills in between.
