@@ -182,7 +182,8 @@ func (s *Store) watch(ctx context.Context) (heard bool, err error) {
 	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(clientv3.WithRequireLeader(ctx),
 		"usher-watch", strconv.FormatInt(watches.Add(1), 10)))
 	defer cancel()
-	events := s.log.watch.Watch(ctx, s.options.Prefix, clientv3.WithPrefix(), clientv3.WithRev(s.index.applied()+1),
+	from := s.index.applied() + 1
+	events := s.log.watch.Watch(ctx, s.options.Prefix, clientv3.WithPrefix(), clientv3.WithRev(from),
 		clientv3.WithProgressNotify(), clientv3.WithCreatedNotify(), clientv3.WithFragment())
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -206,6 +207,9 @@ func (s *Store) watch(ctx context.Context) (heard bool, err error) {
 		case <-s.progressDemands:
 			s.askProgress(ctx)
 		case <-ticker.C:
+			if s.observed() < from {
+				quiet.ticks = 0 // the log ends before the watch begins: until then etcd tells no progress
+			}
 			if quiet.tick(s.index.waiting(), heard && s.Lag() > 0) {
 				s.askProgress(ctx)
 			}

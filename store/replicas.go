@@ -19,9 +19,10 @@ import (
 
 // Replica is a process that is alive.
 type Replica struct {
-	Host    string     `json:"host"`
-	Version string     `json:"version"`
-	Since   usher.Time `json:"since"`
+	Host       string     `json:"host"`
+	Version    string     `json:"version"`
+	Since      usher.Time `json:"since"`
+	MasterKeys []string   `json:"master_keys,omitzero"` // ids of those that it has loaded; none: it is of a version that does not tell
 }
 
 // replicas is the table of the processes that are alive: {a random name of each}. The records are leased, so that who
@@ -35,12 +36,12 @@ var replicas = Table[Replica]{
 	Encode: func(r Replica) ([]byte, error) { return json.Marshal(r) },
 }
 
-// replicaLease is how long a replica that died still counts, in seconds.
-const replicaLease = 10
+// ReplicaLease is how long a replica that died still counts.
+const ReplicaLease = 10 * time.Second
 
-// Register counts this process, of the version, among the replicas until the context ends.
-func (s *Store) Register(ctx context.Context, version string) {
-	self := Replica{Host: Hostname(), Version: version, Since: usher.At(s.options.Now())}
+// Register counts this process among the replicas until the context ends.
+func (s *Store) Register(ctx context.Context, version string, masterKeys []string) {
+	self := Replica{Host: Hostname(), Version: version, Since: usher.At(s.options.Now()), MasterKeys: masterKeys}
 	for attempt := 0; ctx.Err() == nil; {
 		began := time.Now()
 		if err := s.registerOnce(ctx, self); err != nil && ctx.Err() == nil {
@@ -69,7 +70,7 @@ func (s *Store) registerOnce(ctx context.Context, self Replica) error {
 	if err != nil {
 		return fmt.Errorf("encode the record: %w", err)
 	}
-	session, err := concurrency.NewSession(s.log.requests, concurrency.WithTTL(replicaLease), concurrency.WithContext(ctx))
+	session, err := concurrency.NewSession(s.log.requests, concurrency.WithTTL(int(ReplicaLease.Seconds())), concurrency.WithContext(ctx))
 	if err != nil {
 		return fmt.Errorf("open a session: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"usher"
@@ -175,6 +176,20 @@ func (s *Service) destroy(ctx context.Context, t ID, k SigningKey) error {
 		return owner, nil
 	})
 	return err
+}
+
+// Uninformed are the replicas that could not read what is sealed with the first master key: they have not loaded it.
+func (s *Service) Uninformed() []store.Replica {
+	return uninformed(s.log.ListReplicas(), s.masterKeys.SealingKeyID())
+}
+
+func uninformed(replicas []store.Replica, key string) (lacking []store.Replica) {
+	for _, r := range replicas {
+		if len(r.MasterKeys) > 0 && !slices.Contains(r.MasterKeys, key) {
+			lacking = append(lacking, r)
+		}
+	}
+	return lacking
 }
 
 // Reencrypt seals every signing key under the first master key that is sealed under another, and says how many of how

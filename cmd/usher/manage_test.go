@@ -181,6 +181,23 @@ tenants:
 	}
 }
 
+// TestReencryptSparesReplicas: a replica that was not restarted with the new key could not read what is sealed with it.
+func TestReencryptSparesReplicas(t *testing.T) {
+	t.Parallel()
+	dir, etcd := t.TempDir(), "http://"+freePort(t)
+	p := start(t, dir, true, "--etcd-listen", etcd)
+	old, err := os.ReadFile(filepath.Join(dir, "master-key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it to be registered", func() bool { _, _, page := p.ask("GET", "/debug/index/replicas", ""); return page != "" })
+	o := operator{t: t}
+	o.fails("have not loaded the first key", "reencrypt", "--etcd-endpoints", etcd, "--master-key-file", write(t, "new-first", strings.Repeat("q", 42)+"A\n"+string(old)))
+	if said := o.says("0 signing keys", "reencrypt", "--etcd-endpoints", etcd, "--master-key-file", write(t, "new-last", string(old)+"\n"+strings.Repeat("q", 42)+"A\n")); said == "" {
+		t.Error("it says nothing")
+	}
+}
+
 // TestTheMasterKeyRotates goes through all steps of README, with kills in between.
 func TestTheMasterKeyRotates(t *testing.T) {
 	t.Parallel()

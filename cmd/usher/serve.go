@@ -122,7 +122,7 @@ func run(ctx context.Context, o options) (err error) {
 		return fmt.Errorf("the master key file %s is not the one this data was written with; put that back from your copy, or name it with --master-key-file: %w", o.MasterKeyFile, err)
 	}
 	live, seats := rooms.New(log, time.Now), participants.New(log, tenants, time.Now, seen.metrics)
-	stopBackground := background(ctx, log, tenants, live, seats, seen)
+	stopBackground := background(ctx, log, tenants, live, seats, masterKeys.IDs(), seen)
 	defer stopBackground()
 	proxies, err := o.trustedProxies()
 	if err != nil {
@@ -146,13 +146,13 @@ func run(ctx context.Context, o options) (err error) {
 // background starts what runs beside the requests. What it returns stops it and waits: the sweep ends with the context
 // already, so that another replica takes over, and heartbeats are written for as long as requests are answered.
 func background(ctx context.Context, log *store.Store, tenants *tenant.Service, live *rooms.Service, seats *participants.Service,
-	seen *observed) (stop func()) {
+	masterKeys []string, seen *observed) (stop func()) {
 	logger := seen.logger
 	sweeper := &participants.Sweeper{Log: log, Tenants: tenants, Rooms: live, Participants: seats, Logger: logger, Metrics: seen.metrics}
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { sweeper.Run(ctx) })
-	running.Go(func() { log.Register(ctx, seen.build.Version) })
+	running.Go(func() { log.Register(ctx, seen.build.Version, masterKeys) })
 	running.Go(func() {
 		tenants.KeepKeyUses(serving, func(err error) { logger.Warn("the uses of API keys could not be written", "error", err) })
 	})
