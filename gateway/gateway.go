@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -86,6 +87,7 @@ func New(o Options) *Gateway {
 	}
 	for kind, of := range map[string]*overload{"read": &g.reading, "write": &g.writing} {
 		of.most, of.waits, of.shed = o.MaxCPUWait, readWaits, g.metrics.shed.WithLabelValues(kind).Inc
+		of.processors = func() int { return runtime.GOMAXPROCS(0) }
 		of.describe(o.Metrics, kind)
 	}
 	g.route()

@@ -5,7 +5,6 @@ import (
 	"container/list"
 	"context"
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,10 +26,11 @@ import (
 // comes at once and is soon done, a class that begins, waits a little and is not refused; and callers who come again at
 // once whenever they are refused do not take the processors from the others.
 type overload struct {
-	most  time.Duration // that work may wait for a processor; 0: there never is a bound
-	waits func() waits  // since the process began
-	shed  func()        // counts
-	next  atomic.Int64  // when to look again, in Unix nanoseconds
+	most       time.Duration // that work may wait for a processor; 0: there never is a bound
+	waits      func() waits  // since the process began
+	processors func() int    // how many there are now
+	shed       func()        // counts
+	next       atomic.Int64  // when to look again, in Unix nanoseconds
 
 	mu       sync.Mutex    // guards all that follows
 	underWay int           // requests that have entered
@@ -217,7 +217,7 @@ func (o *overload) look(now time.Time) {
 		if now.Sub(o.refused) < overloadOver {
 			most /= pressed
 		}
-		o.bound = nextBound(o.bound, o.underWay, runtime.GOMAXPROCS(0), float64(o.wait)/float64(most), o.left > 0)
+		o.bound = nextBound(o.bound, o.underWay, o.processors(), float64(o.wait)/float64(most), o.left > 0)
 	}
 	o.before, o.looked, o.arrived, o.left, o.full = seen, now, 0, 0, false
 	o.take()

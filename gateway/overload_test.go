@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -28,7 +27,7 @@ const fast, middling, slow = 0, 2, 3 // places in the histogram of waits
 func newBusy(t *testing.T) *busy {
 	b := &busy{t: t, counts: make([]uint64, 4)}
 	b.overload = &overload{
-		most: 20 * time.Millisecond, shed: func() { b.shed.Add(1) },
+		most: 20 * time.Millisecond, processors: func() int { return 2 }, shed: func() { b.shed.Add(1) },
 		waits: func() waits { return waits{slices.Clone(b.counts), []float64{0, .001, .01, .1, 1}} },
 	}
 	return b
@@ -50,7 +49,7 @@ func TestTheBoundFollowsTheWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBusy(t)
-		least := leastBound * runtime.GOMAXPROCS(0)
+		least := leastBound * b.processors()
 		if bound := b.pass(fast, time.Second); bound != 0 {
 			t.Errorf("below saturation %d may be under way", bound)
 		}
@@ -216,9 +215,10 @@ func TestAfterACrowdAFewWhoComeDoNotHoldUpTheOthers(t *testing.T) {
 		for range a.bound / 2 {
 			a.leave()
 		}
-		for range 6 {
+		for range 10 {
 			a.come("a straggler")
 			time.Sleep(fresh * 3 / 4)
+			a.leave()
 		}
 		if a.underWay < a.bound && a.waiting.Len() > 0 {
 			t.Errorf("%d are under way of %d, and %d wait", a.underWay, a.bound, a.waiting.Len())

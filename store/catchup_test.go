@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
 )
 
 // follower is a store that does not follow by itself any more; what it gives follows until the test ends.
@@ -32,16 +34,26 @@ func TestAWatchThatWasAwayMissesNothing(t *testing.T) {
 	prefix, ctx := newPrefix(), deadline(t)
 	s, follow := follower(t, prefix)
 	const missed = 2500 // revisions
-	last := int64(0)
+	var last atomic.Int64
+	var writing errgroup.Group
+	writing.SetLimit(50) // many at once share an fsync
 	for i := range missed {
-		response, err := etcd.requests.Put(ctx, prefix+"numbers/"+strconv.Itoa(i), "1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		last = response.Header.Revision
+		writing.Go(func() error {
+			response, err := etcd.requests.Put(ctx, prefix+"numbers/"+strconv.Itoa(i), "1")
+			if err != nil {
+				return err
+			}
+			for seen := last.Load(); seen < response.Header.Revision && !last.CompareAndSwap(seen, response.Header.Revision); {
+				seen = last.Load()
+			}
+			return nil
+		})
+	}
+	if err := writing.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	follow()
-	if err := s.WaitRevision(ctx, last); err != nil {
+	if err := s.WaitRevision(ctx, last.Load()); err != nil {
 		t.Fatal(err)
 	}
 	there := 0

@@ -23,6 +23,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+
+	"usher/store/porttest"
 )
 
 // guardedEtcd is an etcd as a careful operator runs it: reached over TLS alone, only by clients with a certificate, who
@@ -38,14 +40,7 @@ func startGuardedEtcd(t *testing.T) guardedEtcd {
 	dir := t.TempDir()
 	g := guardedEtcd{ca: filepath.Join(dir, "cert.pem"), cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}
 	writeCertificate(t, g.cert, g.key)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.endpoint = "https://" + listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
+	g.endpoint = "https://" + porttest.Free(t)
 	config, err := embedConfig(EmbedOptions{Dir: filepath.Join(dir, "data"), ListenClient: g.endpoint, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

@@ -3,26 +3,20 @@ package store
 import (
 	"context"
 	"log/slog"
-	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"usher/store/porttest"
 )
 
 // TestAHundredReplicasComeBackAtOnce: etcd goes away under a hundred replicas and comes back; each follows it again and
 // has everything, what was written while it was away included.
 func TestAHundredReplicasComeBackAtOnce(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := EmbedOptions{Dir: t.TempDir(), ListenClient: "http://" + listener.Addr().String(), Logger: slog.New(slog.DiscardHandler)}
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
+	options := EmbedOptions{Dir: t.TempDir(), ListenClient: "http://" + porttest.Free(t), Logger: slog.New(slog.DiscardHandler)}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute) // a hundred take their time on a small machine
 	t.Cleanup(cancel)
 	server, err := Embed(ctx, options)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -58,14 +59,31 @@ func built(t *testing.T, dir, pkg, name string, extra ...string) string {
 	return path
 }
 
+var (
+	portsMu sync.Mutex
+	ports   = make(map[int]bool) // those that were given; guarded by portsMu
+)
+
+// freePort is one on which nobody listens, and given once. It is none of those, from 32768 on, that the kernel gives to
+// whoever asks for any, and so it stays free.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	portsMu.Lock()
+	defer portsMu.Unlock()
+	for range 100 {
+		port := 12_000 + rand.IntN(20_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		if !ports[port] {
+			ports[port] = true
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // until waits for something to become true.

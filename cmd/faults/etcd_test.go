@@ -12,6 +12,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"usher/store/porttest"
 )
 
 // member is a process of etcd. Its peers reach it over a link, and each gateway over one of its own.
@@ -39,8 +41,8 @@ func newCluster(t testing.TB, dir string, o clusterOptions) *cluster {
 	var initial, clients, listen []string
 	c.members = []*member{{}, {}, {}}
 	for i, m := range c.members {
-		peer := freePort(t)
-		*m = member{client: "http://" + freePort(t), peers: newLink(t, peer, c.members...), data: filepath.Join(dir, fmt.Sprintf("m%d", i), "data")}
+		peer := porttest.Free(t)
+		*m = member{client: "http://" + porttest.Free(t), peers: newLink(t, peer, c.members...), data: filepath.Join(dir, fmt.Sprintf("m%d", i), "data")}
 		if o.data != nil {
 			m.data = filepath.Join(o.data(i), "data")
 		}

@@ -147,7 +147,7 @@ func (b *bench) others(than *gateway) (others []*gateway) {
 func cutOff(t *testing.T, b *bench) {
 	g := b.anyGateway()
 	g.spoil(fault{cut: true})
-	b.writes(t, 5*time.Second, b.others(g)...)
+	b.writes(t, commitDeadline+slack, b.others(g)...)
 	if !until(15*time.Second, func() bool { return !g.ready() }) {
 		t.Errorf("%s does not notice that it is cut off", g.name)
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"usher/store/porttest"
 )
 
 const (
@@ -32,7 +34,7 @@ type span struct{ from, to time.Time }
 
 func newGateway(t testing.TB, dir string, c *cluster, n int, masterKeys string) *gateway {
 	t.Helper()
-	api, ops := freePort(t), freePort(t)
+	api, ops := porttest.Free(t), porttest.Free(t)
 	g := &gateway{url: "http://" + api, ops: "http://" + ops}
 	var endpoints []string
 	for _, m := range c.members {

@@ -203,7 +203,7 @@ func (c *call) forgetTokens() {
 const (
 	writeDeadline = 15 * time.Second
 	readDeadline  = 3 * time.Second
-	slack         = 2 * time.Second
+	slack         = 4 * time.Second
 	clientTimeout = 40 * time.Second
 )
 

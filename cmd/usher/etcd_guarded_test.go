@@ -27,6 +27,7 @@ import (
 	"go.uber.org/zap"
 
 	"usher/cmd/usher/certificates/certtest"
+	"usher/store/porttest"
 )
 
 // guarded is an etcd as a careful operator runs it, with an usher before it: TLS both ways, a user of etcd's own that may
@@ -84,14 +85,7 @@ func (g *guarded) clientFiles(pair certtest.Pair, trusted ...*certtest.Authority
 
 func (g *guarded) startEtcd(t *testing.T) (address string) {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = free.Addr().String()
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address = porttest.Free(t)
 	dir := t.TempDir()
 	c := embed.NewConfig()
 	c.Dir = filepath.Join(dir, "etcd")

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"usher/store/porttest"
 )
 
 func (p *process) kill() {
@@ -90,7 +91,7 @@ func TestRotationsSurviveKills(t *testing.T) {
 func TestADeletionSurvivesAKill(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	etcd := "http://" + freePort(t)
+	etcd := "http://" + porttest.Free(t)
 	p := start(t, dir, true, "--etcd-listen", etcd)
 	_, service, err := p.do("POST", "/api/v1/auth/token", "{}")
 	if err != nil {
@@ -143,17 +144,6 @@ func TestADeletionSurvivesAKill(t *testing.T) {
 	for left() > 0 {
 		continue
 	}
-}
-
-// freePort is an address on which nobody listens yet.
-func freePort(t *testing.T) string {
-	t.Helper()
-	port, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = port.Close() }()
-	return port.Addr().String()
 }
 
 func operatorOf(t *testing.T, url, key string) operator {

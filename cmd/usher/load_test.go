@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -175,13 +174,16 @@ func middle(of []float64) float64 {
 	return of[len(of)/2]
 }
 
+// few processors: with more of them three hundred callers are no crowd.
+const few = 2
+
 const unlimitedRate = `"requests_per_second":100000,"burst":100000`
 
 // TestPastSaturationTheGatewayAnswers: with the least patience for a busy processor, under more than it can do, every
 // request is answered, with a seat or with 503 and Retry-After, and seats are taken all along. How fast is measured by
 // BenchmarkPastSaturation.
 func TestPastSaturationTheGatewayAnswers(t *testing.T) {
-	p := start(t, t.TempDir(), true, "--operator-key", testOperator, "--log-level", "error", "--max-cpu-wait", "100us")
+	p := startOn(t, few, t.TempDir(), true, "--operator-key", testOperator, "--log-level", "error", "--max-cpu-wait", "100us")
 	crowd := p.backend(testOperator, unlimitedRate, 300)
 	answers := crowd.send(0, 3*time.Second, 0)
 	for status, took := range answers {
@@ -202,8 +204,8 @@ func TestPastSaturationTheGatewayAnswers(t *testing.T) {
 
 // TestSlowSendersTakeNoPlaces: while few may be under way, those whose bodies come by the byte must not be those few.
 func TestSlowSendersTakeNoPlaces(t *testing.T) {
-	p := start(t, t.TempDir(), true, "--operator-key", testOperator, "--log-level", "error", "--max-cpu-wait", "100us")
-	for range 30 * runtime.GOMAXPROCS(0) { // more than may be under way at the least
+	p := startOn(t, few, t.TempDir(), true, "--operator-key", testOperator, "--log-level", "error", "--max-cpu-wait", "100us")
+	for range 30 * few { // more than may be under way at the least
 		p.dialed(addHead("slow", p.key, 300) + "{")
 	}
 	crowd := p.backend(testOperator, unlimitedRate, 300)
@@ -217,9 +219,9 @@ func TestSlowSendersTakeNoPlaces(t *testing.T) {
 
 // TestReadsDoNotWaitForWrites: past saturation by writes, what comes from memory is answered all the same.
 func TestReadsDoNotWaitForWrites(t *testing.T) {
-	p := start(t, t.TempDir(), true, "--operator-key", testOperator, "--log-level", "error", "--max-cpu-wait", "100us")
+	p := startOn(t, few, t.TempDir(), true, "--operator-key", testOperator, "--log-level", "error", "--max-cpu-wait", "100us")
 	crowd := p.backend(testOperator, unlimitedRate, 300)
-	reader := p.backend(testOperator, unlimitedRate, 20)
+	reader := p.backend(testOperator, unlimitedRate, 10) // fewer than may be under way at the least: only among writes would they wait
 	reader.method = http.MethodGet
 	crowd.send(0, time.Second, 0) // until few may be under way
 	var wrote, read map[int]answered

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"usher/store/porttest"
 )
 
 // operator runs commands against a gateway.
@@ -184,7 +186,7 @@ tenants:
 // TestReencryptSparesReplicas: a replica that was not restarted with the new key could not read what is sealed with it.
 func TestReencryptSparesReplicas(t *testing.T) {
 	t.Parallel()
-	dir, etcd := t.TempDir(), "http://"+freePort(t)
+	dir, etcd := t.TempDir(), "http://"+porttest.Free(t)
 	p := start(t, dir, true, "--etcd-listen", etcd)
 	old, err := os.ReadFile(filepath.Join(dir, "master-key"))
 	if err != nil {
@@ -207,7 +209,7 @@ func TestTheMasterKeyRotates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const others = 60
+	const others = 200
 	file := "tenants:\n"
 	for i := range others {
 		file += "  - name: tenant-" + strconv.Itoa(i) + "\n"

@@ -22,6 +22,8 @@ import (
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	spans "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
+
+	"usher/store/porttest"
 )
 
 // ask is a request to the operations port.
@@ -189,7 +191,7 @@ func TestTheStatusPage(t *testing.T) {
 	}
 	until(t, "samples", func() bool {
 		_, _, page := p.ask("GET", "/", "")
-		return strings.Contains(page, "requests per second") && strings.Contains(page, "of 8 GiB") && strings.Contains(page, "since (UTC)")
+		return strings.Contains(page, "requests per second") && strings.Contains(page, "of 8 GiB") && strings.Contains(page, `<b>40</b><span class="soft">participants`) && strings.Contains(page, "since (UTC)")
 	})
 	browse := func(args ...string) string {
 		t.Helper()
@@ -288,7 +290,7 @@ func TestTracesReachACollector(t *testing.T) {
 	go func() { _ = server.Serve(listener) }() // ends with Stop
 	t.Cleanup(server.Stop)
 
-	dir, etcd := t.TempDir(), "http://"+freePort(t)
+	dir, etcd := t.TempDir(), "http://"+porttest.Free(t)
 	first := start(t, dir, true, "--etcd-listen", etcd)
 	p := start(t, t.TempDir(), false, "--issuer-url", "http://usher.test", "--etcd-endpoints", etcd, "--operator-key", strings.Repeat("k", 16),
 		"--master-key-file", filepath.Join(dir, "master-key"), "--otlp-endpoint", "http://"+listener.Addr().String(), "--trace-ratio", "1")

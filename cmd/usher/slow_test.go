@@ -152,15 +152,15 @@ func TestSlowCallersHurtNobody(t *testing.T) {
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	p := start(t, t.TempDir(), true, "--max-connections", "20", "--header-timeout", "1s", "--idle-timeout", "1s")
+	began := time.Now()
 	for range 20 {
 		p.dialed("")
 	}
-	began := time.Now()
 	status, _, err := p.do("GET", "/api/v1/rooms", "")
 	if err != nil || status != http.StatusOK {
 		t.Error(status, err)
 	}
-	if waited := time.Since(began); waited < 200*time.Millisecond {
+	if waited := time.Since(began); waited < 900*time.Millisecond { // none of the others may end before a second is over
 		t.Errorf("it was taken after %s, beside 20 others", waited)
 	}
 }

@@ -7,14 +7,16 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"usher/store/porttest"
 )
 
 // TestAStartingProcessSaysSo: from the first moment on, and as long as etcd is not there, who asks is told so, probes above all.
 func TestAStartingProcessSaysSo(t *testing.T) {
 	t.Parallel()
-	etcd, dir := "http://"+freePort(t), t.TempDir()
+	etcd, dir := "http://"+porttest.Free(t), t.TempDir()
 	start(t, dir, true).endsInPeace() // for its master key
-	api, ops := freePort(t), freePort(t)
+	api, ops := porttest.Free(t), porttest.Free(t)
 	c := exec.Command(binary, "serve", "--listen", api, "--ops-listen", ops, "--etcd-endpoints", etcd, "--issuer-url", "http://usher.test",
 		"--operator-key", strings.Repeat("k", 16), "--master-key-file", filepath.Join(dir, "master-key"))
 	if err := c.Start(); err != nil {
@@ -39,7 +41,7 @@ func TestAStartingProcessSaysSo(t *testing.T) {
 		"http://" + api + "/api/v1/rooms": `"code":"unavailable"`,
 	} {
 		status, header, body := ask(url)
-		if status != http.StatusServiceUnavailable || !strings.Contains(body, want) || strings.Contains(url, api) && header.Get("Retry-After") != "1" {
+		if status != http.StatusServiceUnavailable || !strings.Contains(body, want) || strings.Contains(url, api) && (header.Get("Retry-After") != "1" || header.Get("Usher-Revision") != "0") {
 			t.Errorf("%s answers %d %v %s", url, status, header, body)
 		}
 	}
