@@ -16,14 +16,20 @@ func dialer(accepted net.Conn, among []*member) string {
 	if len(among) == 0 {
 		return ""
 	}
-	inode := inodeAt(accepted.RemoteAddr().(*net.TCPAddr))
-	for _, m := range among {
-		if holds(int(m.pid.Load()), inode) {
-			return m.name
+	for range looksAtKernel {
+		inode := inodeAt(accepted.RemoteAddr().(*net.TCPAddr))
+		for _, m := range among {
+			if holds(int(m.pid.Load()), inode) {
+				return m.name
+			}
 		}
 	}
 	return ""
 }
+
+// looksAtKernel is how often the kernel is asked: its tables come in pieces, and leave out what moves between two of them
+// while other connections come and go.
+const looksAtKernel = 3
 
 // inodeAt is the inode of the TCP socket that is bound to the address, an IPv4 one; "" when there is none any more.
 // See proc_pid_net(5).
