@@ -55,9 +55,13 @@ func (c *call) ask() error {
 	if len(problems) == 0 {
 		return nil
 	}
+	problems = problems[:min(len(problems), toldProblems)] // an answer is no longer for a longer query
 	slices.SortFunc(problems, func(a, b usher.FieldError) int { return strings.Compare(a.Field, b.Field) })
 	return usher.Invalid(problems...)
 }
+
+// toldProblems is of how many parameters it is told what is wrong with them.
+const toldProblems = 10
 
 func (e *endpoint) known() string {
 	if len(e.query) == 0 {

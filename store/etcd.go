@@ -82,11 +82,11 @@ func Dial(ctx context.Context, o DialOptions) (*Log, error) {
 	}
 	requests, err := clientv3.New(asking)
 	if err != nil {
-		return nil, fmt.Errorf("connect to etcd at %s: %w", strings.Join(o.Endpoints, ", "), err)
+		return nil, fmt.Errorf("connect to etcd at %s: %w", strings.Join(o.Endpoints, ", "), o.explain(ctx, err))
 	}
 	watch, err := clientv3.New(config)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("connect to etcd at %s: %w", strings.Join(o.Endpoints, ", "), err), requests.Close())
+		return nil, errors.Join(fmt.Errorf("connect to etcd at %s: %w", strings.Join(o.Endpoints, ", "), o.explain(ctx, err)), requests.Close())
 	}
 	l := &Log{requests: requests, watch: watch, endpoints: endpoints, slow: slow,
 		close: func() error { return errors.Join(watch.Close(), requests.Close()) }}
@@ -94,10 +94,7 @@ func Dial(ctx context.Context, o DialOptions) (*Log, error) {
 	ctx, cancel := context.WithTimeout(whole, o.Timeout)
 	defer cancel()
 	if _, err := requests.Get(ctx, "usher", clientv3.WithCountOnly()); err != nil && !errors.Is(err, rpctypes.ErrPermissionDenied) {
-		if errors.Is(err, context.DeadlineExceeded) && whole.Err() == nil {
-			err = whyUnreachable(whole, o)
-		}
-		return nil, errors.Join(fmt.Errorf("etcd at %s does not answer: %w", strings.Join(o.Endpoints, ", "), err), l.Close())
+		return nil, errors.Join(fmt.Errorf("etcd at %s does not answer: %w", strings.Join(o.Endpoints, ", "), o.explain(whole, err)), l.Close())
 	}
 	return l, nil
 }

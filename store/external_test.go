@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -165,21 +166,40 @@ func TestTwoStoresOnAnExternalEtcd(t *testing.T) {
 func TestDialSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	guarded := startGuardedEtcd(t)
-	for name, change := range map[string]func(*DialOptions){
-		"no TLS": func(o *DialOptions) {
+	without := func(what func(*tls.Config)) func(*DialOptions) {
+		return func(o *DialOptions) {
+			config := o.TLS().Clone()
+			what(config)
+			o.TLS = func() *tls.Config { return config }
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*DialOptions)
+		says   string
+	}{
+		"no TLS": {func(o *DialOptions) {
 			o.TLS, o.Endpoints = nil, []string{(&url.URL{Scheme: "http", Host: guarded.endpoint[len("https://"):]}).String()}
-		},
-		"a wrong password": func(o *DialOptions) { o.Password = "another" },
-		"nobody there":     func(o *DialOptions) { o.Endpoints = []string{"https://127.0.0.1:1"} },
+		}, "https://"},
+		"a wrong password": {func(o *DialOptions) { o.Password = "another" }, "authentication failed"},
+		"nobody there":     {func(o *DialOptions) { o.Endpoints = []string{"https://127.0.0.1:1"} }, "connection refused"},
+		"no user, and nobody there": {func(o *DialOptions) {
+			o.Username, o.Password, o.Endpoints = "", "", []string{"https://127.0.0.1:1", guarded.endpoint}
+			o.TLS = func() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12} }
+		}, "connection refused"},
+		"no certificate of ours":       {without(func(c *tls.Config) { c.Certificates, c.GetClientCertificate = nil, nil }), "certificate required"},
+		"an authority that is unknown": {without(func(c *tls.Config) { c.RootCAs = x509.NewCertPool() }), "unknown authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := DialOptions{Endpoints: []string{guarded.endpoint}, TLS: guarded.always(t), Username: guardedUser, Password: guardedPassword,
 				Timeout: time.Second, Logger: slog.New(slog.DiscardHandler)}
-			change(&o)
-			if log, err := Dial(deadline(t), o); err == nil {
-				t.Error("it connects")
+			c.change(&o)
+			log, err := Dial(deadline(t), o)
+			if err == nil {
 				_ = log.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("it says %v, and not in one line %s", err, c.says)
 			}
 		})
 	}

@@ -207,7 +207,7 @@ func (s *Store) watch(ctx context.Context) (heard bool, err error) {
 		case <-s.progressDemands:
 			s.askProgress(ctx)
 		case <-ticker.C:
-			if s.observed() < from {
+			if heard && s.observed() < from {
 				quiet.ticks = 0 // the log ends before the watch begins: until then etcd tells no progress
 			}
 			if quiet.tick(s.index.waiting(), heard && s.Lag() > 0) {

@@ -168,10 +168,12 @@ func (s *Store) probe(ctx context.Context) error {
 func (s *Store) tell(known State, err error) State {
 	state, age := s.State()
 	switch {
+	case state == Stale && known != Stale && err == nil:
+		s.options.Logger.Warn("the index is behind etcd: reads are answered from what is known, writes are refused", "for", age.Round(time.Millisecond))
 	case state == Stale && known != Stale:
 		s.options.Logger.Warn("etcd is not heard: reads are answered from what is known, writes are refused", "for", age.Round(time.Millisecond), "error", err)
 	case state == Ready && known == Stale:
-		s.options.Logger.Info("etcd is heard again")
+		s.options.Logger.Info("the index holds all that etcd has again")
 	}
 	return state
 }

@@ -7,12 +7,24 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 )
 
 // diagnosisTime is how long one member may take to let itself be looked at.
 const diagnosisTime = 2 * time.Second
+
+// verdictTime is how long a member may take to refuse a certificate.
+const verdictTime = time.Second / 2
+
+// explain gives the cause where etcd's client only says that the time was over.
+func (o DialOptions) explain(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return whyUnreachable(ctx, o)
+	}
+	return err
+}
 
 // whyUnreachable finds out what etcd's client does not tell: it tries again and again until the time is over, and then
 // says only that it is. Each member is connected to as the client would, and what goes wrong is told.
@@ -23,8 +35,12 @@ func whyUnreachable(ctx context.Context, o DialOptions) error {
 			all = append(all, err.Error())
 		}
 	}
-	if len(all) < len(o.Endpoints) {
-		return errors.New("it can be connected to, and does not answer: it may have no leader")
+	if reached := len(o.Endpoints) - len(all); reached > 0 {
+		may := "there may be no leader"
+		if o.TLS == nil {
+			may += ", or TLS is wanted (https://)"
+		}
+		all = append(all, fmt.Sprintf("%d of %d can be connected to, and have not answered: %s", reached, len(o.Endpoints), may))
 	}
 	return errors.New(strings.Join(all, "; ")) // one line
 }
@@ -43,15 +59,22 @@ func reach(ctx context.Context, endpoint string, secure func() *tls.Config) erro
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return fmt.Errorf("%q is not an endpoint such as http://127.0.0.1:2379", endpoint)
 	}
-	var conn net.Conn
-	var err error
-	if secure != nil {
-		conn, err = (&tls.Dialer{Config: secure()}).DialContext(ctx, "tcp", address)
-	} else {
-		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if secure == nil {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
 	}
+	conn, err := (&tls.Dialer{Config: secure()}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", address, err)
 	}
-	return conn.Close()
+	defer func() { _ = conn.Close() }()
+	// In TLS 1.3 a server judges the client's certificate when the client is done, and says so in the place of an answer.
+	_ = conn.SetReadDeadline(time.Now().Add(verdictTime))
+	if _, err = conn.Read(make([]byte, 1)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("%s ended the connection: %w", address, err)
+	}
+	return nil
 }

@@ -54,9 +54,9 @@ func (u *client) check(c *cobra.Command) (err error) {
 	}()
 	backend := *u
 	if !strings.HasPrefix(u.credential, "usk_") {
-		id, key, err := u.madeTenant(ctx)
-		if err != nil {
-			return fmt.Errorf("make a tenant: %w", err)
+		id, key, failed := u.madeTenant(ctx)
+		if failed != nil {
+			return fmt.Errorf("make a tenant: %w", failed)
 		}
 		defer func() { // also when a step has failed
 			_, failed := u.call(context.WithoutCancel(ctx), remove, ofTenant(id, ""), nil)

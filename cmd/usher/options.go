@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -175,14 +177,21 @@ func (o *options) check() error {
 
 func (o *options) checkIssuer() error {
 	if o.IssuerURL == "" {
-		host, port, err := net.SplitHostPort(o.Listen)
+		host, named, err := net.SplitHostPort(o.Listen)
 		if err != nil {
 			return fmt.Errorf("--listen: %q is not an address such as 127.0.0.1:8080", o.Listen)
+		}
+		port, err := new(net.Resolver).LookupPort(context.Background(), "tcp", named) // it may be a name: no network is asked
+		if err != nil {
+			return fmt.Errorf("--listen: %w", err)
+		}
+		if strings.Contains(host, "%") { // a zone of this machine, which no URL of others can have (RFC 6874)
+			return fmt.Errorf("--issuer-url must be given where --listen is %s", o.Listen)
 		}
 		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() { // every address of this machine, which nobody can call
 			host = "localhost"
 		}
-		o.IssuerURL = o.scheme() + "://" + net.JoinHostPort(host, port)
+		o.IssuerURL = o.scheme() + "://" + net.JoinHostPort(host, strconv.Itoa(port))
 	}
 	u, err := url.Parse(o.IssuerURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {

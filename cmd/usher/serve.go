@@ -105,7 +105,7 @@ func run(ctx context.Context, o options) (err error) {
 	})
 	front, ctx := openFront(ctx, o, logger, port{listener: api, tls: apiTLS, handler: gateway.Starting(), open: seen.metrics.Connections()},
 		port{listener: ops, tls: opsTLS}, board)
-	defer front.close()
+	defer func() { err = errors.Join(err, front.close()) }()
 	etcd, err := openLog(ctx, o, certs, logger)
 	if err != nil {
 		return err
@@ -137,8 +137,7 @@ func run(ctx context.Context, o options) (err error) {
 	front.api.open(seen.traced(g))
 	board.Follow(log)
 	if err := welcome(ctx, o, operatorKey, tenants, api.Addr(), ops.Addr()); err != nil {
-		front.close() // before what it answers from
-		return err
+		return errors.Join(err, front.close()) // before what it answers from
 	}
 	return front.drain(ctx)
 }

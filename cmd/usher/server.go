@@ -45,6 +45,7 @@ type front struct {
 	servers  []*http.Server
 	serving  *errgroup.Group
 	stop     context.CancelFunc
+	told     bool          // why it could not be served
 	delay    time.Duration // between the farewell and the end of new connections
 	patience time.Duration // for what is in flight then
 }
@@ -83,16 +84,22 @@ func (f *front) drain(ctx context.Context) error {
 	for _, s := range f.servers { // the operations port last
 		ended = append(ended, s.Shutdown(ctx))
 	}
+	f.told = true
 	return errors.Join(append(ended, f.serving.Wait())...)
 }
 
-// close ends at once what has not ended.
-func (f *front) close() {
+// close ends at once what has not ended, and gives why it could not be served, unless that was told already.
+func (f *front) close() error {
 	f.stop()
 	for _, s := range f.servers {
 		_ = s.Close() // its listener is closed with it
 	}
-	_ = f.serving.Wait() // drain has told, where it was an error
+	err := f.serving.Wait()
+	if f.told {
+		return nil
+	}
+	f.told = true
+	return err
 }
 
 // serve takes connections until the server is shut down.
