@@ -180,7 +180,7 @@ func TestDialSaysWhatIsWrong(t *testing.T) {
 		"no TLS": {func(o *DialOptions) {
 			o.TLS, o.Endpoints = nil, []string{(&url.URL{Scheme: "http", Host: guarded.endpoint[len("https://"):]}).String()}
 		}, "https://"},
-		"a wrong password": {func(o *DialOptions) { o.Password = "another" }, "authentication failed"},
+		"a wrong password": {func(o *DialOptions) { o.Password, o.Timeout = "another", 20*time.Second }, "authentication failed"}, // etcd takes its time for it
 		"nobody there":     {func(o *DialOptions) { o.Endpoints = []string{"https://127.0.0.1:1"} }, "connection refused"},
 		"no user, and nobody there": {func(o *DialOptions) {
 			o.Username, o.Password, o.Endpoints = "", "", []string{"https://127.0.0.1:1", guarded.endpoint}
