@@ -306,7 +306,7 @@ func TestTLSReachesEverybody(t *testing.T) {
 		objects := r.objects(t)
 		gateway, check := pods(objects)["Deployment"].Spec, pods(objects)["Pod"].Spec
 		c := gateway.Containers[0]
-		for _, p := range []*core.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
+		for _, p := range []*core.Probe{c.LivenessProbe, c.ReadinessProbe} {
 			if p.HTTPGet.Scheme != scheme {
 				t.Errorf("probes %s by %q", p.HTTPGet.Path, p.HTTPGet.Scheme)
 			}
