@@ -16,34 +16,34 @@ func dialer(accepted net.Conn, among []*member) string {
 	if len(among) == 0 {
 		return ""
 	}
-	for range looksAtKernel {
-		inode := inodeAt(accepted.RemoteAddr().(*net.TCPAddr))
-		for _, m := range among {
-			if holds(int(m.pid.Load()), inode) {
-				return m.name
-			}
+	inode := inodeOf(accepted.RemoteAddr().(*net.TCPAddr), accepted.LocalAddr().(*net.TCPAddr))
+	for _, m := range among {
+		if holds(int(m.pid.Load()), inode) {
+			return m.name
 		}
 	}
 	return ""
 }
 
-// looksAtKernel is how often the kernel is asked: its tables come in pieces, and leave out what moves between two of them
-// while other connections come and go.
-const looksAtKernel = 3
-
-// inodeAt is the inode of the TCP socket that is bound to the address, an IPv4 one; "" when there is none any more.
+// inodeOf is the inode of the TCP socket at one end of a connection; "" when there is none any more. Both ends are looked
+// for: the kernel gives a port again to who connects to somebody else, and one that has ended is in the table for a minute.
 // See proc_pid_net(5).
-func inodeAt(address *net.TCPAddr) string {
-	ip := address.IP.To4()
-	want := fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], address.Port)
+func inodeOf(at, other *net.TCPAddr) string {
 	table, _ := os.ReadFile("/proc/net/tcp")
+	from, to := inTable(at), inTable(other)
 	for line := range strings.Lines(string(table)) {
-		const local, inode = 1, 9
-		if fields := strings.Fields(line); len(fields) > inode && fields[local] == want {
+		const local, remote, inode = 1, 2, 9
+		if fields := strings.Fields(line); len(fields) > inode && fields[local] == from && fields[remote] == to {
 			return fields[inode]
 		}
 	}
 	return ""
+}
+
+// inTable is an IPv4 address as the kernel's table has it.
+func inTable(a *net.TCPAddr) string {
+	ip := a.IP.To4()
+	return fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], a.Port)
 }
 
 // holds says whether the process has the socket open.
