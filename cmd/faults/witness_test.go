@@ -329,19 +329,12 @@ func (w *witness) caughtUp() error {
 	if err != nil {
 		return fmt.Errorf("list the log: %w", err)
 	}
-	missing := ""
-	if until(20*time.Second, func() bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		for _, kv := range response.Kvs {
-			if w.keys[string(kv.Key)] < kv.ModRevision {
-				missing = string(kv.Key)
-				return false
-			}
-		}
-		return true
-	}) {
+	newest := int64(0) // of the records: one of them may be gone by the time that the witness has seen it
+	for _, kv := range response.Kvs {
+		newest = max(newest, kv.ModRevision)
+	}
+	if until(20*time.Second, func() bool { return w.at() >= newest }) {
 		return nil
 	}
-	return fmt.Errorf("the witness does not see %s", missing)
+	return fmt.Errorf("the witness is at revision %d, and not at %d", w.at(), newest)
 }
