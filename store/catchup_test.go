@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,26 +33,23 @@ func TestAWatchThatWasAwayMissesNothing(t *testing.T) {
 	prefix, ctx := newPrefix(), deadline(t)
 	s, follow := follower(t, prefix)
 	const missed = 2500 // revisions
-	var last atomic.Int64
 	var writing errgroup.Group
 	writing.SetLimit(50) // many at once share an fsync
 	for i := range missed {
 		writing.Go(func() error {
-			response, err := etcd.requests.Put(ctx, prefix+"numbers/"+strconv.Itoa(i), "1")
-			if err != nil {
-				return err
-			}
-			for seen := last.Load(); seen < response.Header.Revision && !last.CompareAndSwap(seen, response.Header.Revision); {
-				seen = last.Load()
-			}
-			return nil
+			_, err := etcd.requests.Put(ctx, prefix+"numbers/"+strconv.Itoa(i), "1")
+			return err
 		})
 	}
 	if err := writing.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	all, err := etcd.requests.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil || all.Count != missed {
+		t.Fatal(err, all)
+	}
 	follow()
-	if err := s.WaitRevision(ctx, last.Load()); err != nil {
+	if err := s.WaitRevision(ctx, all.Header.Revision); err != nil {
 		t.Fatal(err)
 	}
 	there := 0

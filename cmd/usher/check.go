@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
+	"usher/tenant"
 	"usher/tenant/token"
 )
 
@@ -53,7 +54,7 @@ func (u *client) check(c *cobra.Command) (err error) {
 		}
 	}()
 	backend := *u
-	if !strings.HasPrefix(u.credential, "usk_") {
+	if !tenant.IsAPIKey(u.credential) {
 		id, key, failed := u.madeTenant(ctx)
 		if failed != nil {
 			return fmt.Errorf("make a tenant: %w", failed)
