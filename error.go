@@ -21,6 +21,7 @@ const (
 	CodeForbidden            Code = "forbidden"
 	CodeTenantSuspended      Code = "tenant_suspended"
 	CodeParticipantBanned    Code = "participant_banned"
+	CodeQuotaExceeded        Code = "quota_exceeded"
 	CodeNotFound             Code = "not_found"
 	CodeTenantNotFound       Code = "tenant_not_found"
 	CodeRoomNotFound         Code = "room_not_found"
@@ -69,6 +70,7 @@ var codes = []CodeInfo{
 	{CodeForbidden, 403, "The credential may not do this"},
 	{CodeTenantSuspended, 403, "The tenant is suspended"},
 	{CodeParticipantBanned, 403, "The participant is banned from the room"},
+	{CodeQuotaExceeded, 403, "The tenant keeps as much as it may"},
 	{CodeNotFound, 404, "There is nothing at this path"},
 	{CodeTenantNotFound, 404, "No such tenant"},
 	{CodeRoomNotFound, 404, "No such room"},

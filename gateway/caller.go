@@ -66,6 +66,8 @@ type caller struct {
 	tenant     tenant.Tenant // zero for the operator on routes that are about no tenant
 	credential credential
 	key        tenant.APIKey // when it came with one, or with a service token in its place
+	standing   tenant.Standing
+	identity   participants.Identity // when it came with a participant's token
 }
 
 // credential is a kind of credential, as metrics name it.
@@ -163,19 +165,21 @@ func (g *Gateway) authorizeKey(c *call, credential string) error {
 	if !ok {
 		return usher.Errorf(usher.CodeUnauthenticated, "The API key is mistyped or cut off: its checksum does not match.")
 	}
-	key, owner, err := g.Tenants.Authenticate(secret, func() netip.Addr { return g.address(c) })
+	key, owner, standing, err := g.Tenants.Authenticate(secret, func() netip.Addr { return g.address(c) })
 	if err != nil {
 		return err
 	}
+	c.caller.standing = standing
 	return c.admitKey(owner, key)
 }
 
 // authorizeService lets a service token in where its API key would be, within the token's scopes.
 func (g *Gateway) authorizeService(c *call, credential string) error {
-	key, owner, err := g.Tenants.AuthenticateService(credential, func() netip.Addr { return g.address(c) })
+	key, owner, standing, err := g.Tenants.AuthenticateService(credential, func() netip.Addr { return g.address(c) })
 	if err != nil {
 		return err
 	}
+	c.caller.standing = standing
 	return c.admitKey(owner, key)
 }
 
@@ -214,7 +218,7 @@ func (g *Gateway) authorizeSeat(c *call, credential string) error {
 	if err != nil {
 		return err
 	}
-	c.caller.tenant = who.Tenant
+	c.caller.tenant, c.caller.identity = who.Tenant, who
 	if !a.seat || (a.grant != "" && !who.Grants.Has(a.grant)) {
 		return usher.Errorf(usher.CodeForbidden, "A participant's token of this role may not do this.")
 	}

@@ -105,6 +105,7 @@ type call struct {
 	body     []byte          // once it is received
 	broken   error           // why it could not be received
 	caller   caller
+	request  store.Request // as its changes see it
 	answer   recorder
 	started  time.Time
 	failure  error // what the answer tells of, when it is a problem

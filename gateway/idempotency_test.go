@@ -71,6 +71,7 @@ func TestAKeyIsForgottenAfterADay(t *testing.T) {
 		t.Errorf("within the day: %s", again.raw)
 	}
 	h.clock.advance(2 * time.Minute)
+	h.sweep()
 	if r := h.under("k", "POST", seats, object{"display_name": "B"}); r.status != 201 || idOf(r.body) == idOf(first.body) {
 		t.Errorf("after it: %d %s", r.status, r.raw)
 	}

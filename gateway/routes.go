@@ -268,6 +268,7 @@ func (g *Gateway) answer(w *recorder, c *call) (answer, error) {
 	// Before it is under way: who is slow to send takes no place from others.
 	c.receive()
 	defer g.deadline(c)()
+	g.bind(c)
 	if c.caller.credential != operatorKey { // who has to put right what is wrong
 		crowd := &g.writing
 		if reads(c.Method) {

@@ -120,7 +120,7 @@ func (h *house) left() (n int) {
 	for range rooms.Bans.Scan(snapshot, mine, "") {
 		n++
 	}
-	for range rooms.Counts.Scan(snapshot, h.tenant, "") {
+	for range tenant.Accounts.Scan(snapshot, h.tenant, "") {
 		n++
 	}
 	for range tenant.SigningKeys.Scan(snapshot, mine, "") {

@@ -47,6 +47,7 @@ func (s *Service) Add(ctx context.Context, t tenant.ID, ref rooms.Ref, n NewPart
 type admission struct {
 	tenant  tenant.Tenant
 	room    rooms.Room
+	drafted bool // there was no such room before, and nobody has kept it yet
 	created bool
 	seats   []seat // one for each request
 
@@ -62,11 +63,29 @@ type batch struct {
 	attempt  tenant.Attempt
 }
 
+// end is behind the last one of this step: in a step there are no more bytes than fit with others into a transaction, but
+// where all of the batch is one step.
 func (b batch) end() int {
 	if b.step == 0 {
 		return len(b.requests)
 	}
-	return min(b.next+b.step, len(b.requests))
+	end, bytes := b.next, 0
+	for end < min(b.next+b.step, len(b.requests)) {
+		if bytes += b.requests[end].bytes(); bytes > stepBytes && end > b.next {
+			break
+		}
+		end++
+	}
+	return end
+}
+
+// stepBytes is how many bytes of participants one step of a bulk writes. With what else it writes it stays below what the
+// writer gathers for one transaction.
+const stepBytes = 96 << 10
+
+// bytes is about what the participant's record takes in the log.
+func (n *NewParticipant) bytes() int {
+	return participantBytes + len(n.DisplayName) + len(n.ExternalUserID) + len(n.Metadata)
 }
 
 type seat struct {
@@ -122,20 +141,36 @@ func (s *Service) admitOnce(tx *store.Tx, t tenant.ID, ref rooms.Ref, b batch) (
 		}
 		return a, err
 	}
-	a, err := s.admit(tx, owner, ref, b.requests[b.next:b.end()], now)
+	a, before, err := s.admit(tx, owner, ref, b.requests[b.next:b.end()], now)
 	if err != nil {
 		return nil, err
 	}
-	a.from = b.next
-	return a, tenant.Remember(tx, t, b.attempt, memory.Outcome.with(a), b.end() == len(b.requests), now)
+	a.from, a.created = b.next, a.drafted && a.seated()
+	repeats, err := tenant.Remember(tx, t, b.attempt, string(a.room.ID), memory.Outcome.with(a), b.end() == len(b.requests), now)
+	if err != nil {
+		return nil, err
+	}
+	touched := repeats != 0 || a.room.Recording != before.Recording
+	if a.seated() || (touched && !a.drafted && before.Status != rooms.Ended) {
+		a.room.Bytes.Repeats += repeats
+		a.room, err = rooms.Keep(tx, t, a.room, a.drafted, tenant.Adding)
+		return a, err
+	}
+	return a, tenant.Settle(tx, owner, repeats, tenant.Adding) // there is no room that could have the bytes
 }
 
-// admit decides the requests in the transaction and writes what follows.
-func (s *Service) admit(tx *store.Tx, owner tenant.Tenant, ref rooms.Ref, requests []NewParticipant, now time.Time) (*admission, error) {
+// seated says whether somebody has a new seat.
+func (a *admission) seated() bool {
+	return slices.ContainsFunc(a.seats, func(s seat) bool { return s.refused == nil && !s.existing })
+}
+
+// admit decides the requests in the transaction and writes the seats that follow. before is the room as it was, or as it
+// was drafted: nobody has kept a draft yet.
+func (s *Service) admit(tx *store.Tx, owner tenant.Tenant, ref rooms.Ref, requests []NewParticipant, now time.Time) (a *admission, before rooms.Room, err error) {
 	t := owner.ID
 	before, drafted, err := rooms.Enter(tx, t, ref, owner.Settings, now)
 	if err != nil {
-		return nil, err
+		return nil, before, err
 	}
 	joins := make([]rooms.Join, len(requests))
 	for i, n := range requests {
@@ -143,45 +178,37 @@ func (s *Service) admit(tx *store.Tx, owner tenant.Tenant, ref rooms.Ref, reques
 			BannedUntil: rooms.BannedUntil(tx, t, before.ID, n.ExternalUserID)}
 	}
 	room, verdicts := rooms.Admit(before, owner.Settings, seatedIn(tx, t, before.ID), joins, now)
-	a := &admission{tenant: owner, room: room, seats: make([]seat, len(requests))}
-	seated := false
+	a = &admission{tenant: owner, room: room, drafted: drafted, seats: make([]seat, len(requests))}
 	for i, v := range verdicts {
 		if v.Refused != nil {
 			a.seats[i] = seat{refused: v.Refused, decision: v.Decision}
 			continue
 		}
-		given, err := keep(tx, t, room.ID, requests[i], v, now)
-		if err != nil {
-			return nil, err
+		if a.seats[i], err = keep(tx, t, room, requests[i], v, now); err != nil {
+			return nil, before, err
 		}
-		a.seats[i] = given
-		seated = seated || !v.Existing
 	}
-	if seated || room.Recording != before.Recording {
-		rooms.Keep(tx, t, room, drafted)
-		a.created = drafted
-	}
-	return a, nil
+	return a, before, nil
 }
 
 // keep writes what the verdict on an admitted join says about seats: the new one, and those it replaces.
-func keep(tx *store.Tx, t tenant.ID, room rooms.ID, n NewParticipant, v rooms.Verdict, now time.Time) (seat, error) {
+func keep(tx *store.Tx, t tenant.ID, room rooms.Room, n NewParticipant, v rooms.Verdict, now time.Time) (seat, error) {
 	given := seat{decision: v.Decision, existing: v.Existing}
 	for _, id := range v.Replaced {
-		if err := leave(tx, t, room, id, Replaced, now); err != nil {
+		if err := leave(tx, t, room.ID, id, Replaced, now); err != nil {
 			return given, err
 		}
 	}
 	if v.Existing {
-		row, err := find(tx, t, room, v.Seat.ID)
+		row, err := find(tx, t, room.ID, v.Seat.ID)
 		if err == nil {
 			given.encoded = row.Value.JSON
-			given.participant, err = row.Value.participant()
+			given.participant, err = entitled(tx, t, room, row, now)
 		}
 		return given, err
 	}
 	given.participant = Participant{
-		ID: v.Seat.ID, RoomID: room, DisplayName: n.DisplayName, ExternalUserID: n.ExternalUserID,
+		ID: v.Seat.ID, RoomID: room.ID, DisplayName: n.DisplayName, ExternalUserID: n.ExternalUserID,
 		Role: v.Seat.Role, Metadata: n.Metadata, JoinedAt: v.JoinedAt,
 	}
 	given.encoded = put(tx, t, given.participant)

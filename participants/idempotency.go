@@ -52,25 +52,32 @@ func (s *Service) replay(tx *store.Tx, t tenant.Tenant, o outcome) (*admission, 
 	}
 	a := &admission{tenant: t, room: room, created: o.Created, replayed: true, seats: make([]seat, len(o.Seats))}
 	for i, past := range o.Seats {
-		if a.seats[i], err = replaySeat(tx, t.ID, room, past); err != nil {
+		if a.seats[i], err = s.replaySeat(tx, t.ID, room, past); err != nil {
 			return nil, err
 		}
 	}
 	return a, nil
 }
 
-func replaySeat(tx *store.Tx, t tenant.ID, room rooms.Room, past seatOutcome) (seat, error) {
+func (s *Service) replaySeat(tx *store.Tx, t tenant.ID, room rooms.Room, past seatOutcome) (seat, error) {
 	if r := past.Refused; r != nil {
 		return seat{decision: past.Decision, refused: &usher.Error{Code: r.Code, Detail: r.Detail, Fields: r.Fields}}, nil
 	}
 	given := seat{decision: past.Decision.Now(room, past.Participant)}
-	row, ok := Participants.Get(tx, path(t, room.ID, past.Participant))
-	if !ok || row.Value.Left || room.Status == rooms.Ended {
+	row, err := find(tx, t, room.ID, past.Participant)
+	if err == nil {
+		given.encoded = row.Value.JSON
+		given.participant, err = entitled(tx, t, room, row, s.now())
+	}
+	switch refused := usher.AsError(err); {
+	case err == nil:
+	case refused.Code == usher.CodeParticipantNotFound || refused.Code == usher.CodeParticipantLeft:
 		given.refused = usher.Errorf(usher.CodeParticipantLeft,
 			"The participant that this Idempotency-Key has added is no longer in the room; add it again under a new key.")
-		return given, nil
+	case refused.Code == usher.CodeParticipantBanned:
+		given.refused = refused
+	default:
+		return given, err
 	}
-	participant, err := row.Value.participant()
-	given.participant, given.encoded = participant, row.Value.JSON
-	return given, err
+	return given, nil
 }

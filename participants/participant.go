@@ -72,7 +72,7 @@ func findActive(r store.Reader, t tenant.ID, ref rooms.Ref, id ID) (room rooms.R
 		return room, nil, err
 	}
 	if row.Value.Left || room.Status == rooms.Ended {
-		return room, nil, usher.Errorf(usher.CodeParticipantLeft, "The participant is no longer in the room; add it again.")
+		return room, nil, errLeft()
 	}
 	return room, row, nil
 }

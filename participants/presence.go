@@ -209,7 +209,9 @@ func (s *Service) writePresence(ctx context.Context, room string, heard Heard) e
 	_, err := store.Commit(ctx, s.log, store.Change[struct{}]{
 		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Presence.Key(room)} },
 		Decide: func(tx *store.Tx) (struct{}, error) {
-			if row, ok := rooms.Rooms.Get(tx, room); !ok || row.Value.Status == rooms.Ended {
+			// Who has left since then is only kept for longer than needed; to compare would be to wait for every join.
+			seen := tx.Unguarded()
+			if row, ok := rooms.Rooms.Get(seen, room); !ok || row.Value.Status == rooms.Ended {
 				return struct{}{}, nil
 			}
 			merged := make(Heard, len(heard))
@@ -218,7 +220,7 @@ func (s *Service) writePresence(ctx context.Context, room string, heard Heard) e
 			}
 			merged.add(heard)
 			maps.DeleteFunc(merged, func(id ID, _ usher.Time) bool {
-				row, ok := Participants.Get(tx, room+"/"+string(id))
+				row, ok := Participants.Get(seen, room+"/"+string(id))
 				return !ok || row.Value.Left
 			})
 			Presence.Put(tx, room, merged)

@@ -45,6 +45,6 @@ func purgeSome(tx *store.Tx, id tenant.ID) (more bool) {
 			return true
 		}
 	}
-	rooms.Counts.Delete(tx, string(id))
+	tenant.Accounts.Delete(tx, string(id))
 	return tenant.Forget(tx, id, left)
 }

@@ -48,11 +48,25 @@ func (r *Record) participant() (Participant, error) {
 
 // Participants is the table of participants: {tenant}/{room}/{participant}.
 var Participants = store.Table[Record]{
-	Name:   rooms.SeatsTable,
-	Bucket: 2, // a room's
+	Name:      rooms.SeatsTable,
+	Bucket:    2, // a room's
+	GuardedBy: rooms.GuardedByRoom,
+	Size: func(r Record) int {
+		if r.Left {
+			return len(r.JSON) + heardBytes
+		}
+		return len(r.JSON) + heardBytes + leftBytes
+	},
 	Decode: func(_ string, value []byte) (Record, error) { return readRecord(value) },
 	Encode: func(r Record) ([]byte, error) { return r.JSON, nil },
 }
+
+// What a seat sets aside for what comes, in bytes: that it was heard of (Presence), and that it has left, so that to leave
+// adds nothing.
+const (
+	heardBytes = 64
+	leftBytes  = len(`,"left_at":"2026-01-06T10:00:00.000Z","leave_reason":"disconnected"`) + 8
+)
 
 func recordOf(p Participant) Record {
 	var ordinary [participantBytes]byte // the index keeps a copy of just the length, for as long as the room lives

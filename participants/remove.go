@@ -167,8 +167,13 @@ func (d *departure) banUser(user string) {
 // settle writes the room, whose record moves with everything that happens in it: a join that was decided before a ban
 // must not be committed after it.
 func (d *departure) settle() error {
-	if len(d.gone) > 0 || d.banned {
-		rooms.Keep(d.tx, d.tenant, rooms.Leave(d.room, d.gone, d.now), false)
+	if d.err != nil || len(d.gone) == 0 && !d.banned {
+		return d.err
 	}
-	return d.err
+	purpose := tenant.Removing
+	if d.banned {
+		purpose = tenant.Banning
+	}
+	_, err := rooms.Keep(d.tx, d.tenant, rooms.Leave(d.room, d.gone, d.now), false, purpose)
+	return err
 }

@@ -45,6 +45,33 @@ type Identity struct {
 	Grants      tenant.Grants // of the role, by the tenant's settings as they are now
 }
 
+// Holds refuses when the participant is not active any more, or its role has lost the grant.
+func (i Identity) Holds(r store.Reader, grant tenant.Grant) error {
+	owner, err := tenant.Find(r, i.Tenant.ID)
+	switch {
+	case err != nil:
+		return err
+	case owner.Status == tenant.StatusSuspended:
+		return tenant.ErrSuspended()
+	case !owner.Settings.Roles[i.Role].Has(grant):
+		return usher.Errorf(usher.CodeForbidden, "A participant's token of this role may not do this.")
+	}
+	room, err := rooms.Find(r, owner.ID, rooms.RefTo(i.Room))
+	if err != nil {
+		return err
+	}
+	row, err := find(r, owner.ID, room.ID, i.Participant)
+	switch {
+	case err != nil:
+		return err
+	case room.Status == rooms.Ended:
+		return nil // what it calls says so
+	case row.Value.Left:
+		return usher.Errorf(usher.CodeParticipantRemoved, "The participant was removed from the room.")
+	}
+	return nil
+}
+
 // Authenticate finds out whom a token speaks for. It must be one of the audiences', genuine, and its participant still
 // active. A removed participant's token is refused with a code of its own.
 func (s *Service) Authenticate(compact string, audiences ...token.Audience) (Identity, error) {

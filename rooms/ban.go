@@ -21,9 +21,9 @@ type Ban struct {
 // MaxBan is the longest ban.
 const MaxBan = 365 * 24 * time.Hour
 
-// Bans is the table of bans: {tenant}/{room}/{external user id, URL-escaped}. Joins are decided on the room's record, so
-// whoever writes a ban writes the room's record in the same change.
-var Bans = store.Table[Ban]{Name: "bans", Decode: decodeJSON[Ban], Encode: encodeJSON[Ban]}
+// Bans is the table of bans: {tenant}/{room}/{external user id, URL-escaped}. Whoever writes a ban writes the room's
+// record in the same change.
+var Bans = store.Table[Ban]{Name: "bans", GuardedBy: GuardedByRoom, Decode: decodeJSON[Ban], Encode: encodeJSON[Ban]}
 
 func banPath(t tenant.ID, room ID, user string) string {
 	return Path(t, room) + "/" + url.PathEscape(user)
@@ -99,17 +99,14 @@ func (s *Service) LiftBan(ctx context.Context, t tenant.ID, ref Ref, user string
 			Aggregates: func(snapshot *store.Snapshot) []store.Key { return Aggregates(snapshot, t, ref) },
 			Decide: func(tx *store.Tx) (bool, error) {
 				room, err := Find(tx, t, ref)
-				switch {
-				case err != nil:
+				if err != nil {
 					return false, err
-				case user == "":
-					_, more := tx.DeleteUnder(Bans.Name, Path(t, room.ID)+"/", deleteStep)
-					return more, nil
-				case BannedUntil(tx, t, room.ID, user).IsZero():
-					return false, nil
 				}
-				Bans.Delete(tx, banPath(t, room.ID, user))
-				return false, nil
+				lifted, more := liftBans(tx, t, room.ID, user)
+				if lifted && room.Status != Ended { // whose record stays as its end has left it; nobody enters it anyway
+					_, err = Keep(tx, t, room, false, tenant.Removing)
+				}
+				return more, err
 			},
 		})
 		if err != nil {
@@ -117,4 +114,17 @@ func (s *Service) LiftBan(ctx context.Context, t tenant.ID, ref Ref, user string
 		}
 	}
 	return nil
+}
+
+// liftBans takes away the ban of the user or, in steps, of all, and says whether there was one and whether there are more.
+func liftBans(tx *store.Tx, t tenant.ID, room ID, user string) (lifted, more bool) {
+	if user == "" {
+		n, more := tx.DeleteUnder(Bans.Name, Path(t, room)+"/", deleteStep)
+		return n > 0, more
+	}
+	if BannedUntil(tx, t, room, user).IsZero() {
+		return false, false
+	}
+	Bans.Delete(tx, banPath(t, room, user))
+	return true, false
 }

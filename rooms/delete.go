@@ -55,7 +55,6 @@ func deleteSome(tx *store.Tx, t tenant.ID, id ID) (more bool) {
 			return true
 		}
 	}
-	Rooms.Delete(tx, Path(t, id))
-	dropName(tx, t, row.Value)
+	forget(tx, t, row.Value)
 	return false
 }

@@ -28,6 +28,7 @@ func anyRoom(t *rapid.T) Room {
 		Recording: Recording{Status: RecordingStatus(text.Draw(t, "recording")), Elected: SeatID(text.Draw(t, "elected")),
 			ElectedAt: anyTime(t, "elected at"), StartedAt: anyTime(t, "started")},
 		LastSeat: SeatID(text.Draw(t, "last seat")), EmptySince: anyTime(t, "empty since"),
+		Bytes: Bytes{Stored: rapid.Int64().Draw(t, "stored"), Aside: rapid.Int64().Draw(t, "aside"), Repeats: rapid.Int64().Draw(t, "repeats")},
 	}
 	if rapid.Bool().Draw(t, "has a config") {
 		enabled := rapid.Bool().Draw(t, "enabled")
@@ -59,7 +60,7 @@ func TestWhatIsAppendedIsWhatTheTagsSay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sameJSON(t, encoded, record{Room: r, LastSeat: r.LastSeat, EmptySince: r.EmptySince})
+		sameJSON(t, encoded, record{Room: r, LastSeat: r.LastSeat, EmptySince: r.EmptySince, Bytes: r.Bytes})
 		d := Decision{
 			Elected: rapid.Bool().Draw(t, "is elected"), Rule: Rule(rapid.String().Draw(t, "rule")), Reason: rapid.String().Draw(t, "reason"),
 			SettingsVersion: rapid.Int64().Draw(t, "version"),

@@ -38,6 +38,7 @@ type Room struct {
 	Recording        Recording      `json:"recording"`
 
 	// Kept in the record and not answered:
+	Bytes      Bytes      `json:"-"`
 	LastSeat   SeatID     `json:"-"` // the newest seat ever given
 	EmptySince usher.Time `json:"-"` // when the last one left, or the room was made; zero while somebody is in it
 }
@@ -135,28 +136,41 @@ type record struct {
 	Room
 	LastSeat   SeatID     `json:"last_seat,omitzero"`
 	EmptySince usher.Time `json:"empty_since,omitzero"`
+	Bytes      Bytes      `json:"bytes,omitzero"`
 }
 
 // Rooms is the table of rooms: {tenant}/{room}.
 var Rooms = store.Table[Room]{
 	Name:      "rooms",
 	Aggregate: true,
+	Size:      func(r Room) int { return roomMost + 2*len(r.Name) + len(r.Metadata) },
 	Decode: func(_ string, value []byte) (Room, error) {
 		var r record
 		err := json.Unmarshal(value, &r)
-		r.Room.LastSeat, r.Room.EmptySince = r.LastSeat, r.EmptySince
+		r.Room.LastSeat, r.Room.EmptySince, r.Room.Bytes = r.LastSeat, r.EmptySince, r.Bytes
 		return r.Room, err
 	},
 	Encode: func(r Room) ([]byte, error) {
 		o := r.open(make([]byte, 0, roomBytes))
 		o.StringIfAny("last_seat", string(r.LastSeat))
 		o.TimeIfAny("empty_since", r.EmptySince)
+		if r.Bytes != (Bytes{}) {
+			o.Within("bytes", r.Bytes.appendJSON)
+		}
 		return o.End(), nil
 	},
 }
 
-// roomBytes is room for an ordinary room's record without growing.
-const roomBytes = 512
+const (
+	// roomBytes is room for an ordinary room's record without growing.
+	roomBytes = 640
+	// roomMost is more than a room's record takes at any time of its life, beside its name and metadata.
+	roomMost = 1024
+)
+
+// GuardedByRoom is the Guard of records that lie under their room's path: a decision that reads them is compared on the
+// room.
+var GuardedByRoom = store.Guard{Table: "rooms", Segments: 2}
 
 // Naming is the record of a name: the newest room that has it.
 type Naming struct {
@@ -165,14 +179,6 @@ type Naming struct {
 
 // Names is the table of names: {tenant}/{name, URL-escaped}.
 var Names = store.Table[Naming]{Name: "room-names", Decode: decodeJSON[Naming], Encode: encodeJSON[Naming]}
-
-// Count is the record of how many rooms a tenant has that have not ended.
-type Count struct {
-	Live int `json:"live"`
-}
-
-// Counts is the table of counts: {tenant}.
-var Counts = store.Table[Count]{Name: "room-counts", Aggregate: true, Decode: decodeJSON[Count], Encode: encodeJSON[Count]}
 
 // The tables of the package participants, whose records lie under the path of their room, or at it.
 const (

@@ -25,7 +25,7 @@ type Service struct {
 func New(log *store.Store, now func() time.Time) *Service { return &Service{log: log, now: now} }
 
 // Definitions are the tables of this package.
-func Definitions() []store.Definition { return []store.Definition{Rooms, Names, Counts, Bans} }
+func Definitions() []store.Definition { return []store.Definition{Rooms, Names, Bans} }
 
 // NewRoom is the request to create a room.
 type NewRoom struct {
@@ -131,7 +131,12 @@ func (s *Service) Create(ctx context.Context, t tenant.ID, n NewRoom, attempt te
 			if err != nil {
 				return Created{}, err
 			}
-			return Created{Room: room}, tenant.Remember(tx, t, attempt, outcome{RoomID: room.ID}, true, now)
+			room.Bytes.Repeats, err = tenant.Remember(tx, t, attempt, string(room.ID), outcome{RoomID: room.ID}, true, now)
+			if err != nil {
+				return Created{}, err
+			}
+			room, err = Keep(tx, t, room, true, tenant.Adding)
+			return Created{Room: room}, err
 		},
 	})
 }
@@ -140,15 +145,10 @@ func create(tx *store.Tx, t tenant.ID, n NewRoom, now time.Time) (Room, error) {
 	if live, ok := find(tx, t, Ref{Name: n.Name}); ok && live.Status != Ended {
 		return Room{}, errNameTaken(live.ID)
 	}
-	room, err := open(tx, t, Draft{
+	return open(tx, t, Draft{
 		ID: newID(now), Name: n.Name, ScheduledStartAt: n.ScheduledStartAt, ScheduledEndAt: n.ScheduledEndAt,
 		Config: n.Config, Metadata: n.Metadata,
 	}, now)
-	if err != nil {
-		return Room{}, err
-	}
-	Keep(tx, t, room, true)
-	return room, nil
 }
 
 func errNameTaken(by ID) error {
@@ -161,30 +161,11 @@ func open(tx *store.Tx, t tenant.ID, d Draft, now time.Time) (Room, error) {
 	if err != nil {
 		return Room{}, err
 	}
-	room, refused := Open(d, owner.Settings, count(tx, t), now)
+	room, refused := Open(d, owner.Settings, tenant.AccountOf(tx, t).Rooms, now)
 	if refused != nil {
 		return Room{}, refused
 	}
 	return room, nil
-}
-
-func count(r store.Reader, t tenant.ID) int {
-	if row, ok := Counts.Get(r, string(t)); ok {
-		return row.Value.Live
-	}
-	return 0
-}
-
-// Keep writes a room that was decided on; created says that it is new, and then counts it and gives it its name.
-func Keep(tx *store.Tx, t tenant.ID, room Room, created bool) {
-	Rooms.Put(tx, Path(t, room.ID), room)
-	if !created {
-		return
-	}
-	Counts.Put(tx, string(t), Count{Live: count(tx, t) + 1})
-	if room.Name != string(room.ID) {
-		Names.Put(tx, namePath(t, room.Name), Naming{RoomID: room.ID})
-	}
 }
 
 // Enter finds the room that a join refers to or, where the tenant allows early joins, drafts it. A drafted room is not
@@ -218,10 +199,10 @@ func EnterAggregates(snapshot *store.Snapshot, t tenant.ID, ref Ref) []store.Key
 	}
 }
 
-// creationKeys guard the making of a room: the tenant's count, for its limit and its names, and the tenant itself, so
+// creationKeys guard the making of a room: the tenant's account, for its limits, and the tenant itself, so
 // that no room is made of one that was deleted meanwhile.
 func creationKeys(t tenant.ID) []store.Key {
-	return []store.Key{Counts.Key(string(t)), tenant.Aggregate(t)}
+	return []store.Key{tenant.Accounts.Key(string(t)), tenant.Aggregate(t)}
 }
 
 // Get finds a room.
@@ -315,12 +296,12 @@ func (s *Service) List(t tenant.ID, q Query) Page {
 	return page
 }
 
-// change has an existing room changed by decide. It guards the tenant's count too, for a room may end by it or change its
-// name.
-func (s *Service) change(ctx context.Context, t tenant.ID, ref Ref, decide func(*store.Tx, Room) (Room, error)) (Room, error) {
+// change has an existing room changed by decide, for the purpose. It guards the tenant's account too, for a room may end by
+// it.
+func (s *Service) change(ctx context.Context, t tenant.ID, ref Ref, p tenant.Purpose, decide func(*store.Tx, Room) (Room, error)) (Room, error) {
 	return store.Commit(ctx, s.log, store.Change[Room]{
 		Aggregates: func(snapshot *store.Snapshot) []store.Key {
-			return append(Aggregates(snapshot, t, ref), Counts.Key(string(t)))
+			return append(Aggregates(snapshot, t, ref), tenant.Accounts.Key(string(t)))
 		},
 		Decide: func(tx *store.Tx) (Room, error) {
 			before, err := Find(tx, t, ref)
@@ -328,44 +309,32 @@ func (s *Service) change(ctx context.Context, t tenant.ID, ref Ref, decide func(
 				return Room{}, err
 			}
 			after, err := decide(tx, before)
-			if err != nil {
-				return Room{}, err
+			if err != nil || before.Status == Ended {
+				return after, err
 			}
-			keepChanged(tx, t, before, after)
-			return after, nil
+			return Keep(tx, t, after, false, p)
 		},
 	})
 }
 
-// keepChanged writes a room that has changed; one that has ended by it no longer counts as live.
-func keepChanged(tx *store.Tx, t tenant.ID, before, after Room) {
-	if before.Status == Ended {
-		return
-	}
-	Rooms.Put(tx, Path(t, after.ID), after)
-	if after.Status == Ended {
-		Counts.Put(tx, string(t), Count{Live: count(tx, t) - 1})
-	}
-}
-
 // End ends the room: everybody active leaves, by this one write. Ending an ended room changes nothing.
 func (s *Service) End(ctx context.Context, t tenant.ID, ref Ref) (Room, error) {
-	return s.change(ctx, t, ref, func(_ *store.Tx, room Room) (Room, error) { return End(room, s.now()), nil })
+	return s.change(ctx, t, ref, tenant.Removing, func(_ *store.Tx, room Room) (Room, error) { return End(room, s.now()), nil })
 }
 
 // Lock closes the room to newcomers who may not moderate it, or opens it again.
 func (s *Service) Lock(ctx context.Context, t tenant.ID, ref Ref, locked bool) (Room, error) {
-	return s.change(ctx, t, ref, func(_ *store.Tx, room Room) (Room, error) { return orRefused(Lock(room, locked)) })
+	return s.change(ctx, t, ref, tenant.Removing, func(_ *store.Tx, room Room) (Room, error) { return orRefused(Lock(room, locked)) })
 }
 
 // StartRecording notes that the room is being recorded.
 func (s *Service) StartRecording(ctx context.Context, t tenant.ID, ref Ref) (Room, error) {
-	return s.change(ctx, t, ref, func(_ *store.Tx, room Room) (Room, error) { return orRefused(StartRecording(room, s.now())) })
+	return s.change(ctx, t, ref, tenant.Removing, func(_ *store.Tx, room Room) (Room, error) { return orRefused(StartRecording(room, s.now())) })
 }
 
 // StopRecording notes that the room is no longer recorded.
 func (s *Service) StopRecording(ctx context.Context, t tenant.ID, ref Ref) (Room, error) {
-	return s.change(ctx, t, ref, func(_ *store.Tx, room Room) (Room, error) { return orRefused(StopRecording(room)) })
+	return s.change(ctx, t, ref, tenant.Removing, func(_ *store.Tx, room Room) (Room, error) { return orRefused(StopRecording(room)) })
 }
 
 // orRefused is a decision as change takes it: a refusal that is nil is no error.

@@ -38,6 +38,7 @@ func (s *Service) Sweep(ctx context.Context) (swept Swept, err error) {
 		}
 		swept.Forgotten++
 	}
+	failures = append(failures, s.sweepRepeats(ctx))
 	return swept, errors.Join(failures...)
 }
 
@@ -72,7 +73,7 @@ func ends(owner tenant.Tenant, room Room, now time.Time) bool {
 var errStays = errors.New("the room stays")
 
 func (s *Service) endOutlived(ctx context.Context, t tenant.ID, id ID) (ended bool, err error) {
-	_, err = s.change(ctx, t, RefTo(id), func(tx *store.Tx, room Room) (Room, error) {
+	_, err = s.change(ctx, t, RefTo(id), tenant.Removing, func(tx *store.Tx, room Room) (Room, error) {
 		owner, err := tenant.Find(tx, t)
 		if err != nil {
 			return room, err

@@ -128,7 +128,7 @@ func (u Update) metadata(old jsontext.Value) (jsontext.Value, error) {
 
 // Update changes the room. ifMatch, when not empty, is the If-Match header that its ETag must satisfy.
 func (s *Service) Update(ctx context.Context, t tenant.ID, ref Ref, u Update, ifMatch string) (Room, error) {
-	return s.change(ctx, t, ref, func(tx *store.Tx, room Room) (Room, error) {
+	return s.change(ctx, t, ref, tenant.Adding, func(tx *store.Tx, room Room) (Room, error) {
 		if !usher.IfMatch(ifMatch, room.ETag()) {
 			return room, usher.Errorf(usher.CodePreconditionFailed, "The room has changed: read it again and repeat the change.")
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +40,7 @@ func (s *Store) notApplied(ctx context.Context, groups []*group, parts []compile
 		}
 	}
 	held, _, err := s.confirm(ctx, parts)
-	return err == nil && held[0]
+	return err == nil && !slices.Contains(held, false)
 }
 
 // changesWhatItCompares holds when the group leaves a trace in its own guards.
@@ -58,7 +59,7 @@ func refusedForSure(err error) bool {
 	for _, refused := range []error{
 		rpctypes.ErrNoLeader, rpctypes.ErrNotCapable, rpctypes.ErrTooManyRequests,
 		rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps, rpctypes.ErrDuplicateKey, rpctypes.ErrPermissionDenied,
-		rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision, rpctypes.ErrUserEmpty, rpctypes.ErrCorrupt, rpctypes.ErrLeaseNotFound,
+		rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision, rpctypes.ErrUserEmpty, rpctypes.ErrCorrupt,
 	} {
 		if errors.Is(err, refused) {
 			return true

@@ -124,7 +124,7 @@ type compiled struct {
 	writes   []clientv3.Op
 }
 
-func (s *Store) compile(g *group) (compiled, error) {
+func (s *Store) compile(g *group) compiled {
 	c := compiled{compares: make([]clientv3.Cmp, 0, len(g.tx.guards)), writes: make([]clientv3.Op, 0, len(g.tx.order))}
 	for key := range g.tx.guards {
 		var modified int64
@@ -139,17 +139,9 @@ func (s *Store) compile(g *group) (compiled, error) {
 			c.writes = append(c.writes, clientv3.OpDelete(s.logKey(key)))
 			continue
 		}
-		value, err := change.table.encode(change.row)
-		if err != nil {
-			return c, fmt.Errorf("encode %s: %w", key, err)
-		}
-		var options []clientv3.OpOption
-		if lifetime := change.table.lifetime(); lifetime > 0 {
-			options = append(options, clientv3.WithLease(s.leases.of(lifetime)))
-		}
-		c.writes = append(c.writes, clientv3.OpPut(s.logKey(key), string(value), options...))
+		c.writes = append(c.writes, clientv3.OpPut(s.logKey(key), string(change.value)))
 	}
-	return c, nil
+	return c
 }
 
 // logKey is where the log has the record.
@@ -160,13 +152,9 @@ func (s *Store) logKey(k Key) string { return s.options.Prefix + k.Table + "/" +
 func (s *Store) commit(ctx context.Context, groups []*group) (held []bool, revision int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.CommitTimeout)
 	defer cancel()
-	for granted := false; ; {
+	for {
 		held, revision, err = s.commitOnce(ctx, groups)
-		switch {
-		case !granted && s.leases.lost(err):
-			granted = true // the next time
-		case errors.Is(err, rpctypes.ErrNoLeader) && pause(ctx, leaderPause) == nil: // the next time another member is asked
-		default:
+		if !errors.Is(err, rpctypes.ErrNoLeader) || pause(ctx, leaderPause) != nil { // the next time another member is asked
 			return held, revision, err
 		}
 	}
@@ -176,16 +164,10 @@ func (s *Store) commit(ctx context.Context, groups []*group) (held []bool, revis
 const leaderPause = 50 * time.Millisecond
 
 func (s *Store) commitOnce(ctx context.Context, groups []*group) (held []bool, revision int64, err error) {
-	if err := s.leasesFor(ctx, groups); err != nil {
-		return nil, 0, &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Err: err,
-			Detail: "The write was not done: the log cannot be written now. Try again."}
-	}
 	parts := make([]compiled, len(groups))
 	writes := 0
 	for i, g := range groups {
-		if parts[i], err = s.compile(g); err != nil {
-			return nil, 0, usher.Internal(err, "compile a transaction")
-		}
+		parts[i] = s.compile(g)
 		writes += len(parts[i].writes)
 	}
 	switch {
@@ -228,7 +210,7 @@ func (s *Store) showOwn(groups []*group, held []bool, header *etcdserverpb.Respo
 			continue
 		}
 		for _, key := range g.tx.order {
-			c := g.tx.changes[key]
+			c := g.tx.changes[key].change
 			changes, wrote = append(changes, c), wrote || c.row != nil
 		}
 	}
@@ -244,20 +226,40 @@ func (s *Store) showOwn(groups []*group, held []bool, header *etcdserverpb.Respo
 // confirm proves decisions that change nothing, refusals above all: what they were decided on must still be so, or a
 // caller could be told that a room is full after somebody's leaving was acknowledged. It is a read by quorum and costs
 // no write. The read of a key makes it one: etcd answers a transaction without any from its local state.
+//
+// All compares are in one transaction, so where one does not hold all groups are decided again. Where they are more than a
+// transaction may have, each group has a nested one, which etcd counts as a write: it takes longer and makes no revision.
 func (s *Store) confirm(ctx context.Context, parts []compiled) (held []bool, revision int64, err error) {
 	var compares []clientv3.Cmp
+	known := make(map[string]struct{})
 	for _, p := range parts {
-		compares = append(compares, p.compares...)
+		for _, compare := range p.compares {
+			if _, ok := known[string(compare.KeyBytes())]; !ok { // all were decided on one snapshot, so they compare the same
+				known[string(compare.KeyBytes())] = struct{}{}
+				compares = append(compares, compare)
+			}
+		}
 	}
+	held = make([]bool, len(parts))
 	read := clientv3.OpGet(s.options.Prefix, clientv3.WithCountOnly())
-	resp, err := s.log.requests.Txn(ctx).If(compares...).Then(read).Else(read).Commit()
+	ask, flat := s.log.requests.Txn(ctx).If(compares...).Then(read).Else(read), len(compares) <= s.options.MaxTxnOps
+	if !flat {
+		nested := make([]clientv3.Op, len(parts))
+		for i, p := range parts {
+			nested[i] = clientv3.OpTxn(p.compares, []clientv3.Op{read}, []clientv3.Op{read})
+		}
+		ask = s.log.requests.Txn(ctx).Then(nested...)
+	}
+	resp, err := ask.Commit()
 	if err != nil {
 		return nil, 0, &usher.Error{Code: usher.CodeUnavailable, RetryAfter: retryAfter, Err: fmt.Errorf("confirm: %w", err),
 			Detail: "Nothing was written: the log cannot be asked now. Try again."}
 	}
-	held = make([]bool, len(parts))
 	for i := range held {
 		held[i] = resp.Succeeded
+		if !flat {
+			held[i] = resp.Responses[i].GetResponseTxn().Succeeded
+		}
 	}
 	return held, resp.Header.Revision, nil
 }

@@ -16,7 +16,10 @@ type metrics struct {
 	wait      prometheus.Histogram
 	redecided prometheus.Counter
 	shed      prometheus.Counter
-	commits   *prometheus.HistogramVec
+
+	decide     prometheus.Histogram
+	overBudget prometheus.Counter
+	commits    *prometheus.HistogramVec
 
 	lag      prometheus.Histogram
 	events   prometheus.Counter
@@ -43,6 +46,13 @@ func newMetrics(s *Store, registry prometheus.Registerer) *metrics {
 		}),
 		shed: make.NewCounter(prometheus.CounterOpts{
 			Name: "usher_writer_shed_total", Help: "Changes that were refused because more came than the log takes.",
+		}),
+		decide: make.NewHistogram(prometheus.HistogramOpts{
+			Name: "usher_writer_decide_seconds", Help: "How long a decision took. All writes of the replica wait for it.",
+			Buckets: prometheus.ExponentialBuckets(1e-6, 4, 10),
+		}),
+		overBudget: make.NewCounter(prometheus.CounterOpts{
+			Name: "usher_writer_decide_over_budget_total", Help: "Decisions that took longer than the 10 ms that one may; the log names them.",
 		}),
 		commits: make.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "usher_log_commit_duration_seconds", Help: "Transactions of the log: committed, refused for sure, or of unknown outcome.", Buckets: commitBuckets,

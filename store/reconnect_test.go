@@ -82,12 +82,12 @@ func TestAHundredReplicasComeBackAtOnce(t *testing.T) {
 }
 
 // TestAClockThatJumpsIsOutlived: a store whose wall clock jumps, and that has no other, is ready again with its next
-// probe, also for records of a lifetime.
+// probe.
 func TestAClockThatJumpsIsOutlived(t *testing.T) {
 	t.Parallel()
 	var ahead atomic.Int64
 	s, err := Open(etcd, Options{Prefix: newPrefix(), Logger: slog.New(slog.DiscardHandler),
-		Now: func() time.Time { return time.Now().Round(0).Add(time.Duration(ahead.Load())) }}, numbers, notes)
+		Now: func() time.Time { return time.Now().Round(0).Add(time.Duration(ahead.Load())) }}, numbers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,17 +100,16 @@ func TestAClockThatJumpsIsOutlived(t *testing.T) {
 		ahead.Store(int64(jump))
 		began := time.Now()
 		for {
-			_, numberErr := Commit(ctx, s, add(1, 9, "n"))
-			_, noteErr := Commit(ctx, s, note("n", strconv.Itoa(i)))
-			if numberErr == nil && noteErr == nil {
+			_, err := Commit(ctx, s, add(1, 9, "n"))
+			if err == nil {
 				break
 			}
 			if time.Since(began) > 5*time.Second {
-				t.Fatalf("after a jump of %s: %v, %v", jump, numberErr, noteErr)
+				t.Fatalf("after a jump of %s: %v", jump, err)
 			}
 			<-time.After(tick)
 		}
-		if row, ok := notes.Get(s.Snapshot(), "n"); !ok || row.Value != strconv.Itoa(i) {
+		if row, ok := numbers.Get(s.Snapshot(), "n"); !ok || row.Value != i+1 {
 			t.Errorf("after a jump of %s: %v", jump, row)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 type Options struct {
 	Prefix        string           // of every key; "" means DefaultPrefix
 	MaxTxnOps     int              // etcd's --max-txn-ops; 0 means DefaultMaxTxnOps
+	MaxTxnBytes   int              // of the keys and values of one transaction; 0 means DefaultMaxTxnBytes
 	CommitTimeout time.Duration    // for one transaction; 0 means DefaultCommitTimeout
 	Now           func() time.Time // what staleness is measured by; nil means time.Now
 	Logger        *slog.Logger
@@ -35,6 +36,9 @@ type Options struct {
 // the way back to one, so that transactions are lost several in a row.
 const DefaultCommitTimeout = 3 * time.Second
 
+// DefaultMaxTxnBytes is well below what etcd takes (--max-request-bytes, by default 1.5 MiB).
+const DefaultMaxTxnBytes = 1 << 20
+
 // DefaultPrefix is where Usher's records lie in etcd; v1 is the version of their layout.
 const DefaultPrefix = "/usher/v1/"
 
@@ -44,7 +48,6 @@ type Store struct {
 	log     *Log
 	index   *index
 	writer  *writer
-	leases  leases // the writer's
 	fresh   freshness
 	metrics *metrics
 	members members
@@ -72,6 +75,9 @@ func Open(log *Log, o Options, tables ...Definition) (*Store, error) {
 	}
 	if o.MaxTxnOps == 0 {
 		o.MaxTxnOps = DefaultMaxTxnOps
+	}
+	if o.MaxTxnBytes == 0 {
+		o.MaxTxnBytes = DefaultMaxTxnBytes
 	}
 	if o.CommitTimeout == 0 {
 		o.CommitTimeout = DefaultCommitTimeout

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"reflect"
+	"runtime"
 	"sync"
 	"time"
 
@@ -14,8 +16,10 @@ import (
 type submission struct {
 	arrived    time.Time
 	ctx        context.Context
+	request    *Request // that it is part of; nil: of none
 	aggregates func(*Snapshot) []Key
 	decide     func(*Tx) (any, error)
+	what       any   // the function that decides, for its name
 	guards     []Key // what aggregates said of the snapshot of this round; only the writer touches it
 	alone      bool  // too large to share a transaction; only the writer touches it
 
@@ -34,6 +38,7 @@ type verdict struct {
 	refusal  error // of Decide
 	failure  error // of the commit
 	final    bool
+	revision int64             // of the log, at which the decision holds; 0 for a failure
 	carrier  trace.SpanContext // of the transaction that carried it, when that is traced
 }
 
@@ -74,14 +79,22 @@ func (sub *submission) decided(decision any, refusal error) (wanted bool) {
 }
 
 // settle makes the verdict final; failure is nil when the decision holds.
-func (sub *submission) settle(failure error) { sub.settleBy(trace.SpanContext{}, failure) }
+func (sub *submission) settle(failure error) { sub.settleBy(trace.SpanContext{}, 0, failure) }
 
 // settleBy is settle for what a transaction has carried.
-func (sub *submission) settleBy(carrier trace.SpanContext, failure error) {
+func (sub *submission) settleBy(carrier trace.SpanContext, revision int64, failure error) {
 	sub.mu.Lock()
-	sub.verdict.final, sub.verdict.failure, sub.verdict.carrier = true, failure, carrier
+	sub.verdict.final, sub.verdict.failure, sub.verdict.carrier, sub.verdict.revision = true, failure, carrier, revision
 	sub.mu.Unlock()
 	sub.ring()
+}
+
+// name is the function that decides, as a stack would name it.
+func (sub *submission) name() string {
+	if f := runtime.FuncForPC(reflect.ValueOf(sub.what).Pointer()); f != nil {
+		return f.Name()
+	}
+	return "unknown"
 }
 
 // again takes back a decision whose compare failed: the log does not have it.

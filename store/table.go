@@ -3,7 +3,6 @@ package store
 import (
 	"iter"
 	"strings"
-	"time"
 )
 
 // Table is one kind of record: the first segment of its keys, and how a value is read and written. It is declared once,
@@ -17,15 +16,49 @@ type Table[R any] struct {
 	// Bucket is, for a table of many small records, how many leading segments of a path they have in common that are
 	// read together: 2 for {tenant}/{room}/{participant}. The index then holds them together. 0 for each by itself.
 	Bucket int
-	// Lifetime, when not 0, is how long a record stays after it was last written: the log deletes it then, at the latest
-	// a 48th of the lifetime later. At least a second.
-	Lifetime time.Duration
+	// GuardedBy names the record that guards those of this table, where it is not each itself: whoever writes one of them
+	// writes that one too, in the same change. A decision that reads one, or scans them, is compared on it.
+	GuardedBy Guard
+	// Size is for how many bytes a record counts, beside its key, in what its owner keeps (Tx.Growth); nil: for as many as
+	// its value has. It must never be less than the value's, and may be more, to set aside what the record will need.
+	Size func(R) int
 	// Decode reads a stored value. It must not keep path or value unless R is meant to hold them: they are never
 	// changed afterwards, so R may. An error keeps the key's last good record.
 	Decode func(path string, value []byte) (R, error)
 	// Encode writes what Decode reads, and Decode reads what was given to Encode: a replica may not decode what it has
 	// written itself.
 	Encode func(R) ([]byte, error)
+}
+
+// Guard names a record by the beginning of the paths that it guards: {"rooms", 2} is rooms/{tenant}/{room} for everything
+// at or below {tenant}/{room}. The zero Guard is none.
+type Guard struct {
+	Table    string
+	Segments int
+}
+
+// of is the record that guards the one at the path.
+func (g Guard) of(path string) (Key, bool) {
+	if key, ok := g.over(path); ok {
+		return key, true
+	}
+	return Key{g.Table, path}, g.Segments > 0 && strings.Count(path, "/") == g.Segments-1
+}
+
+// over is the record that guards all whose paths begin with prefix.
+func (g Guard) over(prefix string) (Key, bool) {
+	end := 0
+	for range g.Segments {
+		slash := strings.IndexByte(prefix[end:], '/')
+		if slash < 0 {
+			return Key{}, false
+		}
+		end += slash + 1
+	}
+	if end == 0 {
+		return Key{}, false
+	}
+	return Key{g.Table, prefix[:end-1]}, true
 }
 
 // Row is a record as the index holds it. It is never mutated: a change is a new Row.
@@ -75,6 +108,13 @@ func (t Table[R]) Put(tx *Tx, path string, value R) {
 	tx.put(t, path, &Row[R]{Path: path, Value: value})
 }
 
+// Growth is by how many bytes Put would make what is kept grow; only for a table with a Size.
+func (t Table[R]) Growth(tx *Tx, path string, value R) int64 {
+	before, existed := tx.changes[t.Key(path)]
+	after := edit{change: change{table: t, path: path, row: &Row[R]{Path: path, Value: value}}}
+	return tx.counted(after) - tx.countedBefore(t, path, before, existed)
+}
+
 // Delete removes the record at the path within the transaction; one that does not exist stays so.
 func (t Table[R]) Delete(tx *Tx, path string) {
 	tx.put(t, path, nil)
@@ -108,7 +148,9 @@ func (k Key) String() string { return k.Table + "/" + k.Path }
 type Definition interface {
 	layout() layout
 	aggregate() bool
-	lifetime() time.Duration
+	guardedBy() Guard
+	sized() bool
+	size(row record, encoded int) int
 	decode(path string, value []byte, created, modified int64) (record, error)
 	encode(row record) ([]byte, error)
 	adopt(row record, created, modified int64) record
@@ -117,7 +159,16 @@ type Definition interface {
 func (t Table[R]) layout() layout  { return layout{t.Name, t.Bucket} }
 func (t Table[R]) aggregate() bool { return t.Aggregate }
 
-func (t Table[R]) lifetime() time.Duration { return t.Lifetime }
+func (t Table[R]) guardedBy() Guard { return t.GuardedBy }
+func (t Table[R]) sized() bool      { return t.Size != nil }
+
+// size is for how many bytes the row counts, whose value has so many.
+func (t Table[R]) size(row record, encoded int) int {
+	if t.Size == nil {
+		return encoded
+	}
+	return t.Size(row.(*Row[R]).Value)
+}
 
 func (t Table[R]) decode(path string, value []byte, created, modified int64) (record, error) {
 	decoded, err := t.Decode(path, value)

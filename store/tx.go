@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -9,26 +10,61 @@ import (
 
 // Tx is what one decision sees and changes: a snapshot, and on it the changes of the decisions taken before it in the
 // same group. Nothing of it reaches the log before the writer commits the group as a whole.
+//
+// What a decision reads by key is compared when it commits: the record itself, or the one that guards its table
+// (Table.GuardedBy). A scan is compared on the record that guards all that it may find; where there is none it is
+// refused. Unguarded is the way around, for reads that may be out of date without harm.
 type Tx struct {
 	tables   map[string]Definition
 	snapshot *Snapshot
-	changes  map[Key]change   // the newest change of each key
+	changes  map[Key]edit     // the newest change of each key
 	order    []Key            // keys in the order of their first change, so that transactions are reproducible
 	guards   map[Key]struct{} // records that must be unchanged for the commit
 	memo     map[string]any   // see Memo
 	undo     []undo           // how to take back what was done since a mark
+
+	bytes  int   // of the keys and values that are written, and of the keys that are compared
+	grown  int64 // by how many bytes the records that are kept have grown; see Growth
+	before int64 // grown, when the decision that is under way began
+	failed error // why the decision that is under way cannot be committed, whatever it says itself
+}
+
+// edit is a change with the value that the log gets; nil for a delete.
+type edit struct {
+	change
+	value []byte
 }
 
 // undo is one step back: either a guard that was added, or a change that took the place of before.
 type undo struct {
 	key     Key
 	guard   bool
-	before  change
+	before  edit
 	existed bool
+	grown   int64
 }
 
 func newTx(tables map[string]Definition, snapshot *Snapshot) *Tx {
-	return &Tx{tables: tables, snapshot: snapshot, changes: make(map[Key]change), guards: make(map[Key]struct{})}
+	return &Tx{tables: tables, snapshot: snapshot, changes: make(map[Key]edit), guards: make(map[Key]struct{})}
+}
+
+// begin notes that another decision is under way.
+func (tx *Tx) begin() { tx.before, tx.failed = tx.grown, nil }
+
+// Growth is by how many bytes the decision has made what is kept grow, by what its tables count (Table.Size); negative
+// when it takes away more than it adds.
+func (tx *Tx) Growth() int64 { return tx.grown - tx.before }
+
+// Unguarded reads what the transaction sees without having it compared when it commits. Whoever uses it says why what it
+// reads may be out of date.
+func (tx *Tx) Unguarded() Reader { return unguarded{tx} }
+
+type unguarded struct{ tx *Tx }
+
+func (u unguarded) get(l layout, path string) (record, bool) { return u.tx.look(l, path) }
+
+func (u unguarded) scan(l layout, prefix, after string) iter.Seq[record] {
+	return u.tx.merge(l, prefix, after)
 }
 
 // Revision is the log's revision that the decision is based on.
@@ -53,7 +89,7 @@ func (tx *Tx) Memo(key string, build func(*Snapshot) any) any {
 func (tx *Tx) DeleteUnder(table, prefix string, limit int) (deleted int, more bool) {
 	var paths []string
 	of := tx.tables[table]
-	for row := range tx.scan(of.layout(), prefix, "") {
+	for row := range tx.merge(of.layout(), prefix, "") { // whatever is there by then: another replica's deletion does no harm
 		if len(paths) == limit {
 			more = true
 			break
@@ -66,15 +102,40 @@ func (tx *Tx) DeleteUnder(table, prefix string, limit int) (deleted int, more bo
 	return len(paths), more
 }
 
+// get is look, compared.
 func (tx *Tx) get(l layout, path string) (record, bool) {
+	if c, ok := tx.changes[Key{l.name, path}]; ok {
+		return c.row, c.row != nil
+	}
+	key, ok := tx.tables[l.name].guardedBy().of(path)
+	if !ok {
+		key = Key{l.name, path}
+	}
+	tx.guard(key)
+	return tx.snapshot.get(l, path)
+}
+
+// look finds the record as the transaction has left it.
+func (tx *Tx) look(l layout, path string) (record, bool) {
 	if c, ok := tx.changes[Key{l.name, path}]; ok {
 		return c.row, c.row != nil
 	}
 	return tx.snapshot.get(l, path)
 }
 
-// scan merges the snapshot's rows with the transaction's changes, in order of path.
+// scan is merge, compared.
 func (tx *Tx) scan(l layout, prefix, after string) iter.Seq[record] {
+	key, ok := tx.tables[l.name].guardedBy().over(prefix)
+	if !ok {
+		tx.failed = fmt.Errorf("a decision scans %s/%s, which no record guards", l.name, prefix)
+		return func(func(record) bool) {}
+	}
+	tx.guard(key)
+	return tx.merge(l, prefix, after)
+}
+
+// merge puts the snapshot's rows and the transaction's changes together, in order of path.
+func (tx *Tx) merge(l layout, prefix, after string) iter.Seq[record] {
 	changed := make(map[string]record)
 	for _, c := range tx.changes {
 		if c.table.layout() == l && strings.HasPrefix(c.path, prefix) && c.path > after {
@@ -109,15 +170,54 @@ func (tx *Tx) scan(l layout, prefix, after string) iter.Seq[record] {
 // put records a change; a nil row is a delete.
 func (tx *Tx) put(table Definition, path string, row record) {
 	key := Key{table.layout().name, path}
-	before, existed := tx.changes[key]
-	tx.undo = append(tx.undo, undo{key: key, before: before, existed: existed})
-	if !existed {
-		tx.order = append(tx.order, key)
+	after := edit{change: change{table: table, path: path, row: row}}
+	if row != nil {
+		value, err := table.encode(row)
+		if err != nil {
+			tx.failed = fmt.Errorf("encode %s: %w", key, err)
+			return
+		}
+		after.value = value
 	}
+	before, existed := tx.changes[key]
+	step := undo{key: key, before: before, existed: existed, grown: tx.counted(after) - tx.countedBefore(table, path, before, existed)}
+	tx.undo = append(tx.undo, step)
+	if existed {
+		tx.bytes -= len(before.value)
+	} else {
+		tx.order = append(tx.order, key)
+		tx.bytes += len(key.Table) + len(key.Path)
+	}
+	tx.bytes += len(after.value)
+	tx.grown += step.grown
 	if table.aggregate() {
 		tx.guard(key)
 	}
-	tx.changes[key] = change{table: table, path: path, row: row}
+	tx.changes[key] = after
+}
+
+// counted is for how many bytes what is written counts.
+func (tx *Tx) counted(e edit) int64 {
+	if e.row == nil {
+		return 0
+	}
+	return int64(len(e.table.layout().name) + 1 + len(e.path) + e.table.size(e.row, len(e.value)))
+}
+
+// countedBefore is for how many bytes the record counted before the change.
+func (tx *Tx) countedBefore(table Definition, path string, before edit, existed bool) int64 {
+	if existed {
+		return tx.counted(before)
+	}
+	row, ok := tx.snapshot.get(table.layout(), path)
+	if !ok {
+		return 0
+	}
+	old := edit{change: change{table: table, path: path, row: row}}
+	if !table.sized() {
+		old.value, _ = table.encode(row) // it was decoded, so it can be encoded
+	}
+	return tx.counted(old)
 }
 
 // guard makes the commit depend on the record's being unchanged since the snapshot.
@@ -126,6 +226,7 @@ func (tx *Tx) guard(key Key) {
 		return
 	}
 	tx.guards[key] = struct{}{}
+	tx.bytes += len(key.Table) + len(key.Path)
 	tx.undo = append(tx.undo, undo{key: key, guard: true})
 }
 
@@ -137,6 +238,7 @@ func (tx *Tx) rollback(mark int) {
 	for i := len(tx.undo) - 1; i >= mark; i-- {
 		if u := tx.undo[i]; u.guard {
 			delete(tx.guards, u.key)
+			tx.bytes -= len(u.key.Table) + len(u.key.Path)
 		} else {
 			tx.revert(u)
 		}
@@ -147,7 +249,7 @@ func (tx *Tx) rollback(mark int) {
 // rollbackChanges takes back the changes since the mark and leaves the guards: a refusal holds only as long as the
 // records do that it was decided on.
 func (tx *Tx) rollbackChanges(mark int) {
-	guards := make([]undo, 0, 2)
+	guards := make([]undo, 0, 4)
 	for i := len(tx.undo) - 1; i >= mark; i-- {
 		if u := tx.undo[i]; u.guard {
 			guards = append(guards, u)
@@ -159,11 +261,15 @@ func (tx *Tx) rollbackChanges(mark int) {
 }
 
 func (tx *Tx) revert(u undo) {
+	tx.grown -= u.grown
+	tx.bytes -= len(tx.changes[u.key].value)
 	if u.existed {
 		tx.changes[u.key] = u.before
+		tx.bytes += len(u.before.value)
 		return
 	}
 	delete(tx.changes, u.key)
+	tx.bytes -= len(u.key.Table) + len(u.key.Path)
 	tx.order = tx.order[:len(tx.order)-1] // steps are taken back newest first, so it is the last
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,8 +23,9 @@ type Change[D any] struct {
 	// Changes that share one are decided together, in the order of their arrival. It is asked anew for every attempt.
 	Aggregates func(*Snapshot) []Key
 	// Decide reads and writes the transaction. It runs in the writer, for one change after the other, so it must be
-	// quick: no I/O, no waiting. It may run again on a newer snapshot, so what it returns must be new each time, and it
-	// must not keep the Tx. An error refuses the change and takes back what it wrote.
+	// quick: no I/O, no waiting, and nothing whose cost a caller decides. What takes more than decideBudget is logged
+	// and counted. It may run again on a newer snapshot, so what it returns must be new each time, and it must not keep
+	// the Tx. An error refuses the change and takes back what it wrote.
 	Decide func(*Tx) (D, error)
 	// Meanwhile, when set, is given what was decided while its commit is in flight, on the goroutine that called
 	// Commit: work that the answer needs goes here. It runs again if the decision changed.
@@ -34,11 +36,14 @@ type Change[D any] struct {
 // shows it. The error of Decide comes back as it is; it is as true as a decision: what it was based on was compared too.
 //
 // An error of usher.CodeUnavailable says that nothing was written, usher.CodeOutcomeUnknown that nobody knows.
+//
+// The change of a request that the context bears (Request) is decided only while the request's caller may make it: that is
+// looked at on the same state, and compared like everything else that a decision reads.
 func Commit[D any](ctx context.Context, s *Store, c Change[D]) (D, error) {
 	ctx, span := s.options.Tracer.Start(ctx, "store.Commit")
 	defer span.End()
 	sub := &submission{
-		arrived: time.Now(), ctx: ctx, aggregates: c.Aggregates, bell: make(chan struct{}, 1),
+		arrived: time.Now(), ctx: ctx, request: requestOf(ctx), aggregates: c.Aggregates, bell: make(chan struct{}, 1), what: c.Decide,
 		decide: func(tx *Tx) (any, error) { return c.Decide(tx) },
 	}
 	s.writer.enqueue(sub)
@@ -53,6 +58,9 @@ func Commit[D any](ctx context.Context, s *Store, c Change[D]) (D, error) {
 		}
 		if v.final && v.carrier.IsValid() {
 			span.AddLink(trace.Link{SpanContext: v.carrier})
+		}
+		if v.final && v.failure == nil {
+			sub.request.note(v.revision)
 		}
 		if v.final && v.failure != nil {
 			span.SetStatus(codes.Error, v.failure.Error())
@@ -170,20 +178,25 @@ func (w *writer) round(ctx context.Context, batch []*submission) {
 		return
 	}
 	snapshot := w.store.Snapshot()
-	parts, later := w.share(partition(snapshot, batch))
-	budget := w.store.options.MaxTxnOps
+	parts, later := w.share(inTurns(partition(snapshot, batch)))
+	room := budget{operations: w.store.options.MaxTxnOps, bytes: batchBytes, most: w.store.options.MaxTxnBytes}
 	if len(parts) > 1 {
-		budget -= len(parts) // etcd counts a nested transaction's operations on top of those of the outer one
+		room.operations -= len(parts) // etcd counts a nested transaction's operations on top of those of the outer one
 	}
 	groups := make([]*group, 0, len(parts))
-	taken := make(map[Key]struct{})
+	written := make(map[Key]struct{})
 	for _, members := range parts {
-		g, rest := w.decideGroup(snapshot, members, budget, len(parts) == 1)
-		if len(g.members) > 0 && !disjoint(g, taken) {
+		room.alone, room.first = len(parts) == 1, len(groups) == 0
+		g, rest := w.decideGroup(snapshot, members, room)
+		if len(g.members) > 0 && !follows(g, written) {
+			for _, sub := range g.members {
+				sub.again()
+			}
 			rest, g = members, &group{}
 		}
 		if len(g.members) > 0 {
 			groups = append(groups, g)
+			room.bytes -= g.tx.bytes
 		}
 		later = append(later, rest...)
 	}
@@ -194,6 +207,20 @@ func (w *writer) round(ctx context.Context, batch []*submission) {
 		w.backlog.round = time.Since(began)
 	}
 }
+
+// budget is what a group may have of a transaction.
+type budget struct {
+	operations int
+	bytes      int  // of this transaction
+	most       int  // bytes that any transaction may have
+	alone      bool // nobody else wants a part of this transaction
+	first      bool // nothing is in this transaction yet
+}
+
+// batchBytes is how many bytes of keys and values a transaction gathers. A larger one takes longer for all who are in it
+// and all who wait: 1 MiB about 10 ms on a machine where a small one takes 2. A single decision may have more
+// (Options.MaxTxnBytes); the transaction is then its own.
+const batchBytes = 128 << 10
 
 // inTime drops submissions whose callers have given up; they have told themselves so.
 func inTime(batch []*submission) []*submission {
@@ -222,44 +249,89 @@ func (w *writer) share(parts [][]*submission) (now [][]*submission, later []*sub
 	return now, later
 }
 
-// disjoint adds the group's keys to those taken, or says that one of them is. Changes that share a key should have
-// named a common aggregate; if they did not, the later one waits for the next round.
-func disjoint(g *group, taken map[Key]struct{}) bool {
+// inTurns has the groups of different owners take turns, each owner's in their order: who has many waits for as long as
+// the others have any. The owner is the first segment of a group's first aggregate, which is its tenant.
+func inTurns(parts [][]*submission) [][]*submission {
+	turns := make(map[string]int, len(parts))
+	turn := make([]int, len(parts))
+	last := 0
+	for i, members := range parts {
+		owner := ""
+		if guards := members[0].guards; len(guards) > 0 {
+			owner, _, _ = strings.Cut(guards[0].Path, "/")
+		}
+		turn[i] = turns[owner]
+		turns[owner]++
+		last = max(last, turn[i])
+	}
+	if last == 0 { // as nearly always: one each
+		return parts
+	}
+	ordered := make([][]*submission, 0, len(parts))
+	for at := 0; at <= last; at++ {
+		for i, members := range parts {
+			if turn[i] == at {
+				ordered = append(ordered, members)
+			}
+		}
+	}
+	return ordered
+}
+
+// follows says whether the group can be in one transaction with those before it, which have written the keys: all are
+// decided on one state, so it must neither write what they have written nor have read it. What it writes is added.
+func follows(g *group, written map[Key]struct{}) bool {
 	for _, key := range g.tx.order {
-		if _, ok := taken[key]; ok {
+		if _, ok := written[key]; ok {
+			return false
+		}
+	}
+	for key := range g.tx.guards {
+		if _, ok := written[key]; ok {
 			return false
 		}
 	}
 	for _, key := range g.tx.order {
-		taken[key] = struct{}{}
+		written[key] = struct{}{}
 	}
 	return true
 }
 
-// decideGroup decides the members one after the other on one transaction, as far as the budget of operations goes. What
-// does not fit any more comes back as rest. A change that alone is over the budget is refused when it has the
-// transaction for itself, and otherwise comes back to get one.
-func (w *writer) decideGroup(snapshot *Snapshot, members []*submission, budget int, alone bool) (g *group, rest []*submission) {
+// decideGroup decides the members one after the other on one transaction, as far as the budget goes. What does not fit
+// any more comes back as rest. A change that alone is over the budget of operations is refused when it has the
+// transaction for itself, and otherwise comes back to get one; one with more bytes than are left has a transaction that
+// begins with it, or comes back for one.
+func (w *writer) decideGroup(snapshot *Snapshot, members []*submission, b budget) (g *group, rest []*submission) {
 	g = &group{tx: newTx(w.store.index.tables, snapshot)}
 	for i, sub := range members {
 		mark := g.tx.mark()
 		for _, key := range sub.guards {
 			g.tx.guard(key)
 		}
-		decision, refusal := decideSafely(sub, g.tx)
+		decision, refusal := w.decide(sub, g.tx)
 		if refusal != nil {
 			g.tx.rollbackChanges(mark)
 		}
-		if operations := g.tx.operations(); operations > budget {
+		operations, bytes := g.tx.operations(), g.tx.bytes
+		larger := operations > b.operations || bytes > b.bytes
+		switch {
+		case !larger:
+		case i > 0:
 			g.tx.rollback(mark)
-			if i > 0 {
-				return g, members[i:]
-			}
-			if !alone {
-				sub.alone = true
-				return &group{tx: g.tx}, members
-			}
-			refusal = errTooManyOps(operations, budget)
+			return g, members[i:]
+		case operations > b.operations && !b.alone:
+			g.tx.rollback(mark)
+			sub.alone = true
+			return g, members
+		case operations > b.operations:
+			g.tx.rollback(mark)
+			refusal = errTooManyOps(operations, b.operations)
+		case !b.first:
+			g.tx.rollback(mark)
+			return g, members
+		case bytes > b.most:
+			g.tx.rollback(mark)
+			refusal = errTooManyBytes(bytes, b.most)
 		}
 		if !sub.decided(decision, refusal) {
 			g.tx.rollback(mark)
@@ -270,9 +342,31 @@ func (w *writer) decideGroup(snapshot *Snapshot, members []*submission, budget i
 	return g, nil
 }
 
+func errTooManyBytes(bytes, limit int) error {
+	return usher.Errorf(usher.CodeBulkTooLarge, "This takes %d bytes in one transaction of the log, of which Usher allows %d. Send less at once.",
+		bytes, limit).With("limit_bytes", limit)
+}
+
 func errTooManyOps(operations, limit int) error {
 	return usher.Errorf(usher.CodeBulkTooLarge, "This takes %d operations in one transaction of the log, which allows %d. Send less at once.",
 		operations, limit).With("limit", limit)
+}
+
+// decideBudget is how long a decision should take at most. All tenants' writes wait for it, so a longer one is a defect.
+const decideBudget = 10 * time.Millisecond
+
+// decide has the submission decided, and tells how long that took.
+func (w *writer) decide(sub *submission, tx *Tx) (decision any, refusal error) {
+	began := time.Now()
+	decision, refusal = decideSafely(sub, tx)
+	took := time.Since(began)
+	w.store.metrics.decide.Observe(took.Seconds())
+	if took > decideBudget {
+		w.store.metrics.overBudget.Inc()
+		w.store.options.Logger.Warn("a decision took longer than it may; all writes of this replica waited for it",
+			"took", took, "budget", decideBudget, "decision", sub.name(), "caller", sub.request.who(), "aggregates", sub.guards)
+	}
+	return decision, refusal
 }
 
 // decideSafely turns a panic of a decision into its refusal: one bad change must not end the writer for all.
@@ -282,7 +376,15 @@ func decideSafely(sub *submission, tx *Tx) (decision any, err error) {
 			err = usher.Internal(fmt.Errorf("%v\n%s", p, debug.Stack()), "decide: panic")
 		}
 	}()
-	return sub.decide(tx)
+	tx.begin()
+	if err := sub.request.holds(tx); err != nil {
+		return nil, err
+	}
+	decision, err = sub.decide(tx)
+	if tx.failed != nil {
+		return nil, usher.Internal(tx.failed, "decide")
+	}
+	return decision, err
 }
 
 // send commits the groups and settles their members. Those whose compares failed were decided on an index that the log
@@ -309,9 +411,9 @@ func (w *writer) send(ctx context.Context, groups []*group) {
 		for _, sub := range g.members {
 			switch {
 			case err != nil:
-				sub.settleBy(carrier, err)
+				sub.settleBy(carrier, 0, err)
 			case held[i]:
-				sub.settleBy(carrier, nil)
+				sub.settleBy(carrier, revision, nil)
 			default:
 				sub.again()
 				again = append(again, sub)

@@ -165,16 +165,16 @@ func keyPath(s Secret) string {
 }
 
 // Authenticate finds whose API key a secret is, used from the address. An unknown key and an expired one read the same.
-func (s *Service) Authenticate(secret Secret, from func() netip.Addr) (APIKey, Tenant, error) {
-	now := s.now()
-	key, owner, err := authenticate(s.log.Snapshot(), secret, now)
+func (s *Service) Authenticate(secret Secret, from func() netip.Addr) (APIKey, Tenant, Standing, error) {
+	now, standing := s.now(), Standing{path: keyPath(secret)}
+	key, owner, err := authenticate(s.log.Snapshot(), standing.path, now)
 	if err == nil && !key.allows(from) {
 		err = errNotFromHere(from())
 	}
 	if err == nil {
 		s.used.note(key, now)
 	}
-	return key, owner, err
+	return key, owner, standing, err
 }
 
 func errNotFromHere(from netip.Addr) error {
@@ -186,8 +186,9 @@ func (k APIKey) expired(now time.Time) bool {
 	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt.Time)
 }
 
-func authenticate(r store.Reader, secret Secret, now time.Time) (APIKey, Tenant, error) {
-	row, ok := APIKeys.Get(r, keyPath(secret))
+// authenticate looks at the key whose record lies at the path.
+func authenticate(r store.Reader, path string, now time.Time) (APIKey, Tenant, error) {
+	row, ok := APIKeys.Get(r, path)
 	if !ok || row.Value.expired(now) {
 		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeUnauthenticated, "The API key is not known, or has expired or been revoked.")
 	}
@@ -196,7 +197,7 @@ func authenticate(r store.Reader, secret Secret, now time.Time) (APIKey, Tenant,
 		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeUnauthenticated, "The API key is not known, or has expired or been revoked.")
 	}
 	if owner.Status == StatusSuspended {
-		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeTenantSuspended, "The tenant is suspended.")
+		return APIKey{}, Tenant{}, ErrSuspended()
 	}
 	return row.Value, owner, nil
 }

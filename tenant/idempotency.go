@@ -25,8 +25,8 @@ func NewAttempt(key, fingerprint string) Attempt {
 }
 
 const (
-	// idempotencyLifetime is for how long a key is remembered (product §4).
-	idempotencyLifetime = 24 * time.Hour
+	// RepeatLifetime is for how long a key is remembered at least (product §4); the sweep then takes it away.
+	RepeatLifetime = 24 * time.Hour
 	// inFlight is for how long an unfinished attempt keeps its repeats away. A request lives for less, so one that has
 	// not moved for so long was cut off, and its repeat goes on from where it was.
 	inFlight = 30 * time.Second
@@ -34,6 +34,7 @@ const (
 
 // remembered is what a key has done.
 type remembered struct {
+	Room        string         `json:"room,omitzero"` // the id of the one that the request was about
 	Fingerprint string         `json:"fingerprint"`
 	At          usher.Time     `json:"at"`
 	Owner       string         `json:"owner,omitzero"` // of an unfinished one
@@ -44,7 +45,7 @@ type remembered struct {
 // protects, and compared by it: of two that bear the same key one is committed, and the other is decided again and then
 // finds what the first has done. So a request of one transaction is never seen in flight, on any replica.
 var Idempotencies = store.Table[remembered]{
-	Name: "idempotency", Aggregate: true, Lifetime: idempotencyLifetime,
+	Name: "idempotency", Aggregate: true,
 	Decode: func(_ string, value []byte) (r remembered, err error) {
 		err = json.Unmarshal(value, &r)
 		return r, err
@@ -74,7 +75,7 @@ type Memory[O any] struct {
 // being worked on.
 func Recall[O any](tx *store.Tx, t ID, a Attempt, now time.Time) (m Memory[O], err error) {
 	row, ok := Idempotencies.Get(tx, a.path(t))
-	if a.key == "" || !ok || now.After(row.Value.At.Add(idempotencyLifetime)) {
+	if a.key == "" || !ok {
 		return m, nil
 	}
 	r := row.Value
@@ -92,19 +93,44 @@ func Recall[O any](tx *store.Tx, t ID, a Attempt, now time.Time) (m Memory[O], e
 	return m, nil
 }
 
-// Remember notes the outcome, so far or, when finished, of all.
-func Remember[O any](tx *store.Tx, t ID, a Attempt, outcome O, finished bool, now time.Time) error {
+// Remember notes the outcome, so far or, when finished, of all, and says by how many bytes what is kept has grown. The
+// room is that which the request is about.
+func Remember[O any](tx *store.Tx, t ID, a Attempt, room string, outcome O, finished bool, now time.Time) (grown int64, err error) {
 	if a.key == "" {
-		return nil
+		return 0, nil
 	}
 	encoded, err := json.Marshal(outcome)
 	if err != nil {
-		return usher.Internal(err, "write what an Idempotency-Key has done")
+		return 0, usher.Internal(err, "write what an Idempotency-Key has done")
 	}
-	r := remembered{Fingerprint: a.fingerprint, At: usher.At(now), Owner: a.owner, Outcome: encoded}
+	r := remembered{Room: room, Fingerprint: a.fingerprint, At: usher.At(now), Owner: a.owner, Outcome: encoded}
 	if finished {
 		r.Owner = ""
 	}
+	before := tx.Growth()
 	Idempotencies.Put(tx, a.path(t), r)
-	return nil
+	return tx.Growth() - before, nil
+}
+
+// Repeat is what is kept of a request under an Idempotency-Key, as the sweep sees it.
+type Repeat struct {
+	Path string
+	Room string // the id of the room that it was about
+}
+
+// OverdueRepeats are those of the tenant that were last written before the moment.
+func OverdueRepeats(r store.Reader, t ID, before time.Time) (due []Repeat) {
+	for row := range Idempotencies.Scan(r, string(t)+"/", "") {
+		if row.Value.At.Before(before) {
+			due = append(due, Repeat{Path: row.Path, Room: row.Value.Room})
+		}
+	}
+	return due
+}
+
+// Overdue says whether the repeat may be taken away still, and is about the room: a request that was cut off may have gone
+// on meanwhile.
+func (p Repeat) Overdue(tx *store.Tx, before time.Time) bool {
+	row, ok := Idempotencies.Get(tx, p.Path)
+	return ok && row.Value.At.Before(before) && row.Value.Room == p.Room
 }

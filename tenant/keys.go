@@ -18,7 +18,7 @@ type keyRef struct {
 }
 
 // keyRefs is the table of a tenant's keys: {tenant}/{key}.
-var keyRefs = store.Table[keyRef]{Name: "api-key-ids", Aggregate: true, Decode: decodeJSON[keyRef], Encode: encodeJSON[keyRef]}
+var keyRefs = store.Table[keyRef]{Name: "api-key-ids", Aggregate: true, GuardedBy: guardedByTenant, Decode: decodeJSON[keyRef], Encode: encodeJSON[keyRef]}
 
 func keyRefPath(t ID, id KeyID) string { return string(t) + "/" + string(id) }
 

@@ -36,7 +36,7 @@ func New(log *store.Store, masterKeys *token.MasterKeys, issuerURL string, now f
 
 // Definitions are the tables of this package.
 func Definitions() []store.Definition {
-	return []store.Definition{tenants, baselines, versions, auditLog, APIKeys, keyRefs, keyUses, SigningKeys, Idempotencies}
+	return []store.Definition{tenants, baselines, versions, auditLog, APIKeys, keyRefs, keyUses, SigningKeys, Idempotencies, Accounts}
 }
 
 // NewTenant is the request to create a tenant.

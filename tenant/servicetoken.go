@@ -93,40 +93,45 @@ func IsServiceToken(compact string) bool {
 
 // AuthenticateService finds the API key that a service token stands in for, with the token's scopes. The key must be
 // alive, and be used from where it may.
-func (s *Service) AuthenticateService(compact string, from func() netip.Addr) (APIKey, Tenant, error) {
+func (s *Service) AuthenticateService(compact string, from func() netip.Addr) (APIKey, Tenant, Standing, error) {
 	claims, owner, err := s.VerifyToken(compact, token.AudienceService)
 	if err != nil {
-		return APIKey{}, Tenant{}, err
+		return APIKey{}, Tenant{}, Standing{}, err
 	}
-	key, ok := s.keyOf(owner, claims)
+	standing := Standing{until: claims.ExpiresAt}
+	var key APIKey
+	key, standing.path, err = s.keyOf(owner, claims)
 	switch {
-	case !ok:
-		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeInvalidToken, "The API key of the token has expired or been revoked.")
+	case err != nil:
+		return APIKey{}, Tenant{}, Standing{}, err
 	case !key.allows(from):
-		return APIKey{}, Tenant{}, errNotFromHere(from())
+		return APIKey{}, Tenant{}, Standing{}, errNotFromHere(from())
 	}
 	s.used.note(key, s.now())
 	scopes := strings.Fields(claims.Scope)
 	key.Scopes = slices.DeleteFunc(slices.Clone(key.Scopes), func(scope Scope) bool { return !slices.Contains(scopes, string(scope)) })
-	return key, owner, nil
+	return key, owner, standing, nil
 }
 
-// keyOf is the key that a service token stands in for, while it is alive.
-func (s *Service) keyOf(owner Tenant, claims token.Claims) (APIKey, bool) {
+// keyOf is the key that a service token stands in for, while it is alive, and where its record lies.
+func (s *Service) keyOf(owner Tenant, claims token.Claims) (key APIKey, path string, err error) {
 	snapshot := s.log.Snapshot()
 	ref, ok := keyRefs.Get(snapshot, keyRefPath(owner.ID, KeyID(claims.Subject)))
 	if !ok {
-		return APIKey{}, false
+		return APIKey{}, "", errKeyOfToken()
 	}
-	row, ok := APIKeys.Get(snapshot, ref.Value.Hash)
-	if !ok || row.Value.expired(s.now()) {
-		return APIKey{}, false
+	if key, _, err = authenticate(snapshot, ref.Value.Hash, s.now()); usher.HasCode(err, usher.CodeUnauthenticated) {
+		err = errKeyOfToken()
 	}
-	return row.Value, true
+	return key, ref.Value.Hash, err
+}
+
+func errKeyOfToken() error {
+	return usher.Errorf(usher.CodeInvalidToken, "The API key of the token has expired or been revoked.")
 }
 
 // ServiceTokenLives says whether the API key of a service token is alive.
 func (s *Service) ServiceTokenLives(owner Tenant, claims token.Claims) bool {
-	_, ok := s.keyOf(owner, claims)
-	return ok
+	_, _, err := s.keyOf(owner, claims)
+	return err == nil
 }

@@ -12,6 +12,9 @@ import (
 // ending of its rooms and the taking away of all that it had, is left to the sweep: it works in bounded steps, and goes
 // on where it was when a process dies.
 
+// ErrSuspended refuses a credential of a suspended tenant.
+func ErrSuspended() error { return usher.Errorf(usher.CodeTenantSuspended, "The tenant is suspended.") }
+
 // Suspension is the request to suspend a tenant.
 type Suspension struct {
 	Rooms string `json:"rooms"` // "stay" or "end"; empty means stay

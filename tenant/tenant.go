@@ -69,6 +69,9 @@ var tenants = store.Table[*entry]{
 	Encode: func(e *entry) ([]byte, error) { return json.Marshal(e.record) },
 }
 
+// guardedByTenant is the Guard of a tenant's keys: whoever writes one writes the tenant's record too.
+var guardedByTenant = store.Guard{Table: "tenants", Segments: 1}
+
 // on is the tenant on the Baseline of the revision. It is compiled once for each, when it is first read.
 func (e *entry) on(b Baseline, revision int64) (Tenant, error) {
 	if c := e.compiled.Load(); c != nil && c.baseline == revision {

@@ -113,7 +113,7 @@ func (s *Service) verify(compact string, audiences []token.Audience) (claims tok
 		return claims, owner, alg, usher.Errorf(usher.CodeInvalidToken, "The token's key is no longer in use.")
 	}
 	if found.Status == StatusSuspended {
-		return claims, owner, alg, usher.Errorf(usher.CodeTenantSuspended, "The tenant is suspended.")
+		return claims, owner, alg, ErrSuspended()
 	}
 	return said, found, alg, nil
 }

@@ -1,0 +1,102 @@
+package tenant
+
+import (
+	"usher"
+	"usher/store"
+)
+
+// Account is what a tenant has as a whole: what its limits are held against.
+type Account struct {
+	Rooms int   `json:"rooms"` // that have not ended
+	Bytes int64 `json:"bytes"` // that are kept for it, or set aside for its rooms
+}
+
+// Accounts is the table of accounts: {tenant}.
+//
+// Every record of a tenant counts in its account: keys and values as etcd has them, and what they will need when what they
+// tell of ends (store.Table.Size). A room sets bytes aside for itself and goes to the account only when it needs more, so
+// that a tenant's rooms do not wait for each other.
+var Accounts = store.Table[Account]{
+	Name: "accounts", Aggregate: true, Size: func(Account) int { return accountBytes },
+	Decode: decodeJSON[Account], Encode: encodeJSON[Account],
+}
+
+// accountBytes is more than an account's record takes.
+const accountBytes = 64
+
+// AccountOf is the tenant's account.
+func AccountOf(r store.Reader, t ID) Account {
+	if row, ok := Accounts.Get(r, string(t)); ok {
+		return row.Value
+	}
+	return Account{}
+}
+
+// Purpose is what bytes are wanted for. What takes away goes on when what adds is refused, so the last bytes are kept for
+// it.
+type Purpose int
+
+// The purposes.
+const (
+	Adding   Purpose = iota // up to 15/16 of max_stored_bytes
+	Banning                 // up to 31/32
+	Removing                // is never refused: it adds next to nothing, and less than what has made it necessary
+)
+
+// limit is how many bytes the tenant may have for the purpose.
+func (p Purpose) limit(s Settings) int64 {
+	most := maxStoredBytes(s)
+	switch p {
+	case Adding:
+		return most - most/16
+	case Banning:
+		return most - most/32
+	}
+	return 1 << 62
+}
+
+// maxAhead is how many bytes are set aside for a room at once beyond what it needs.
+const maxAhead = 64 << 10
+
+// Draw takes bytes out of what the tenant may still have: as many as are needed or none, and up to ahead more, the fewer
+// the less there is left.
+func (a Account) Draw(need, ahead int64, s Settings, p Purpose) (after Account, drawn int64, refused *usher.Error) {
+	limit := p.limit(s)
+	if need > 0 && a.Bytes+need > limit {
+		return a, 0, usher.Errorf(usher.CodeQuotaExceeded,
+			"The tenant's data has %d bytes, of the %d that max_stored_bytes allows. Delete rooms that have ended, or end some sooner (room_retention_hours).",
+			a.Bytes, maxStoredBytes(s)).With("stored_bytes", a.Bytes).With("max_stored_bytes", maxStoredBytes(s))
+	}
+	left := Adding.limit(s) - a.Bytes - need
+	drawn = need + max(0, min(ahead, maxAhead, left/64))
+	a.Bytes += drawn
+	return a, drawn, nil
+}
+
+// settle puts what the decision has made grow on the tenant's own account. It is the last thing that a decision does.
+func settle(tx *store.Tx, t Tenant, p Purpose) error {
+	return Settle(tx, t, tx.Growth(), p)
+}
+
+// Settle puts so many bytes more, or fewer, on the tenant's own account.
+func Settle(tx *store.Tx, t Tenant, grown int64, p Purpose) error {
+	if grown == 0 {
+		return nil
+	}
+	account, _, refused := AccountOf(tx, t.ID).Draw(grown, 0, t.Settings, p)
+	if refused != nil {
+		return refused
+	}
+	Accounts.Put(tx, string(t.ID), account)
+	return nil
+}
+
+// purposeOf is what the actor's change is for: operators are not refused, since they are who can put it right.
+func purposeOf(by Actor) Purpose {
+	if by.By == ByOperator || by.By == bySchedule {
+		return Removing
+	}
+	return Adding
+}
+
+func maxStoredBytes(s Settings) int64 { return 64 << 20 }
