@@ -13,7 +13,7 @@ func (g *Gateway) bind(c *call) {
 	if reads(c.Method) {
 		return
 	}
-	c.request.Holds, c.request.Who = c.holds, c.who
+	c.request.Holds, c.request.Who, c.request.TakesAway = c.holds, c.who, c.route.takesAway
 	c.ctx = c.request.With(c.ctx)
 }
 

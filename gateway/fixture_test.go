@@ -88,6 +88,8 @@ type house struct {
 	tracing trace.TracerProvider  // nil: none
 	series  int                   // how many tenants have series of their own; 0 for the default
 	ops     int                   // max-txn-ops that the gateways believe in; 0 for the default
+	log     *store.Log            // the one for all tests, where it is not a test's own
+	decided func([]store.Key)     // told what decisions have read
 }
 
 var prefixes atomic.Int64
@@ -112,6 +114,7 @@ func openWith(t testing.TB, config string, furnish func(*house)) *house {
 		prefix: fmt.Sprintf("/test-%d/", prefixes.Add(1)), master: filepath.Join(t.TempDir(), "master"),
 		tracing: noop.NewTracerProvider(),
 	}
+	h.log = etcd
 	furnish(h)
 	if err := token.CreateMasterKeyFile(h.master); err != nil {
 		t.Fatal(err)
@@ -133,7 +136,9 @@ func (h *house) start() string {
 	tables := append(append(tenant.Definitions(), rooms.Definitions()...), participants.Definitions()...)
 	registry := prometheus.NewRegistry()
 	h.metrics = registry
-	log, err := store.Open(etcd, store.Options{Prefix: h.prefix, MaxTxnOps: h.ops, Logger: h.logger, Metrics: registry, Tracer: h.tracing.Tracer("usher")}, tables...)
+	log, err := store.Open(h.log, store.Options{
+		Prefix: h.prefix, MaxTxnOps: h.ops, Logger: h.logger, Metrics: registry, Tracer: h.tracing.Tracer("usher"), Decided: h.decided,
+	}, tables...)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -158,6 +163,24 @@ func (h *house) start() string {
 	server := httptest.NewServer(otelhttp.NewHandler(h.handler, "HTTP", otelhttp.WithTracerProvider(h.tracing), otelhttp.WithPropagators(propagation.TraceContext{})))
 	h.t.Cleanup(server.Close)
 	return server.URL
+}
+
+// register counts this gateway among the replicas for as long as the test runs. What it returns ends that before.
+func (h *house) register() (leave func()) {
+	h.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	registered, left := make(chan struct{}), make(chan struct{})
+	go func() { // ends with ctx, and is waited for
+		defer close(left)
+		h.sweeper.Log.Register(ctx, "v0", nil, func() { close(registered) })
+	}()
+	leave = sync.OnceFunc(func() {
+		cancel()
+		<-left
+	})
+	h.t.Cleanup(leave)
+	<-registered
+	return leave
 }
 
 // sweep has this gateway sweep once.

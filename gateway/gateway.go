@@ -73,7 +73,7 @@ type Gateway struct {
 // New makes a Gateway.
 func New(o Options) *Gateway {
 	if o.MaxStaleness == 0 {
-		o.MaxStaleness = 10 * time.Minute
+		o.MaxStaleness = store.DefaultMaxStaleness
 	}
 	if o.RequestTimeout == 0 {
 		o.RequestTimeout = 15 * time.Second

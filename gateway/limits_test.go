@@ -57,7 +57,7 @@ func TestReplicasShareTheLimit(t *testing.T) {
 	for i, gateway := range gateways {
 		ctx, stop := context.WithCancel(context.Background())
 		stops[i] = stop
-		running.Go(func() { gateway.sweeper.Log.Register(ctx, "v0", nil) })
+		running.Go(func() { gateway.sweeper.Log.Register(ctx, "v0", nil, nil) })
 	}
 	known := func(n int) {
 		for _, gateway := range gateways {

@@ -28,6 +28,7 @@ type route struct {
 type endpoint struct {
 	route
 	query     []string // parameters
+	takesAway bool     // see takesAway
 	durations *durations
 	lines     slog.Handler // of the log, with the method and the route in them
 }
@@ -149,7 +150,7 @@ type resource struct {
 func (g *Gateway) route() {
 	g.router = mux.NewRouter().SkipClean(true)
 	g.resources = make(map[*mux.Route]*resource)
-	paths, queries := make(map[string]*resource), queries()
+	paths, queries, takesAway := make(map[string]*resource), queries(), takesAway()
 	for _, r := range g.routes() { // in the table's order: "bulk" before "{pid}"
 		known := paths[r.path]
 		if known == nil {
@@ -158,7 +159,7 @@ func (g *Gateway) route() {
 			g.resources[g.router.MatcherFunc(known.matches)] = known
 		}
 		known.methods[r.method] = &endpoint{
-			route: r, query: queries[r.method+" "+r.path], durations: g.metrics.durations(r.method, r.path),
+			route: r, query: queries[r.method+" "+r.path], takesAway: takesAway[r.method+" "+r.path], durations: g.metrics.durations(r.method, r.path),
 			lines: g.lines.WithAttrs([]slog.Attr{slog.String("method", r.method), slog.String("route", r.path)}),
 		}
 	}
@@ -279,7 +280,11 @@ func (g *Gateway) answer(w *recorder, c *call) (answer, error) {
 		}
 		defer crowd.leave()
 	}
-	return c.route.handle(c)
+	a, err := c.route.handle(c)
+	if err == nil {
+		g.enforce(w, c)
+	}
+	return a, err
 }
 
 func (g *Gateway) fail(w *recorder, c *call, err error) {

@@ -9,8 +9,8 @@ import (
 // Bytes is what is kept of a room: itself, its seats, bans and repeats. A room sets aside more than it has, out of its
 // tenant's account, so that most of what happens in it touches the room alone.
 type Bytes struct {
-	Stored  int64 `json:"stored"`            // at most; never more than what is set aside
-	Aside   int64 `json:"aside"`             // out of the account
+	Stored  int64 `json:"stored"`           // at most; never more than what is set aside
+	Aside   int64 `json:"aside"`            // out of the account
 	Repeats int64 `json:"repeats,omitzero"` // of what is stored, requests under an Idempotency-Key: they may outlive the room
 }
 

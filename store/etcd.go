@@ -147,13 +147,13 @@ func (s *Store) compile(g *group) compiled {
 // logKey is where the log has the record.
 func (s *Store) logKey(k Key) string { return s.options.Prefix + k.Table + "/" + k.Path }
 
-// commit sends the groups as one transaction and says for each whether its compares held, and the revision at which
+// commit sends the groups, and a barrier where they are announced, as one transaction and says for each whether its compares held, and the revision at which
 // that was so. Groups hold disjoint keys: etcd evaluates all compares before any write, and refuses a key put twice.
-func (s *Store) commit(ctx context.Context, groups []*group) (held []bool, revision int64, err error) {
+func (s *Store) commit(ctx context.Context, groups []*group, announced bool) (held []bool, revision int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.CommitTimeout)
 	defer cancel()
 	for {
-		held, revision, err = s.commitOnce(ctx, groups)
+		held, revision, err = s.commitOnce(ctx, groups, announced)
 		if !errors.Is(err, rpctypes.ErrNoLeader) || pause(ctx, leaderPause) != nil { // the next time another member is asked
 			return held, revision, err
 		}
@@ -163,7 +163,7 @@ func (s *Store) commit(ctx context.Context, groups []*group) (held []bool, revis
 // leaderPause is how often the members are asked while an election goes on.
 const leaderPause = 50 * time.Millisecond
 
-func (s *Store) commitOnce(ctx context.Context, groups []*group) (held []bool, revision int64, err error) {
+func (s *Store) commitOnce(ctx context.Context, groups []*group, announced bool) (held []bool, revision int64, err error) {
 	parts := make([]compiled, len(groups))
 	writes := 0
 	for i, g := range groups {
@@ -174,6 +174,9 @@ func (s *Store) commitOnce(ctx context.Context, groups []*group) (held []bool, r
 	case writes == 0:
 		return s.confirm(ctx, parts)
 	case len(parts) == 1: // flat, which leaves all of max-txn-ops to the one group
+		if announced {
+			parts[0].writes = s.withBarrier(parts[0].writes)
+		}
 		resp, err := s.log.requests.Txn(ctx).If(parts[0].compares...).Then(parts[0].writes...).Commit()
 		if err != nil {
 			return nil, 0, s.commitError(ctx, groups, parts, err)
@@ -185,12 +188,15 @@ func (s *Store) commitOnce(ctx context.Context, groups []*group) (held []bool, r
 	for i, p := range parts {
 		nested[i] = clientv3.OpTxn(p.compares, p.writes, nil)
 	}
+	if announced {
+		nested = s.withBarrier(nested)
+	}
 	resp, err := s.log.requests.Txn(ctx).Then(nested...).Commit()
 	if err != nil {
 		return nil, 0, s.commitError(ctx, groups, parts, err)
 	}
 	held = make([]bool, len(parts))
-	for i, r := range resp.Responses {
+	for i, r := range resp.Responses[:len(parts)] {
 		held[i] = r.GetResponseTxn().Succeeded
 	}
 	return held, resp.Header.Revision, s.showOwn(groups, held, resp.Header)

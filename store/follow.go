@@ -162,6 +162,7 @@ func (s *Store) load(ctx context.Context, trustRevisions bool) error {
 	}
 	s.cluster.Store(cluster)
 	s.landmarks.restart(seen.newest.Load())
+	s.answerBarrier() // one may have passed unseen
 	return nil
 }
 
@@ -272,8 +273,9 @@ func (s *Store) hear(response clientv3.WatchResponse) error {
 		return nil
 	}
 	s.metrics.events.Add(float64(len(response.Events)))
-	changes, known := make([]change, 0, len(response.Events)), s.index.applied()
+	changes, known, asked := make([]change, 0, len(response.Events)), s.index.applied(), false
 	for _, event := range response.Events {
+		asked = asked || s.isBarrier(event.Kv.Key)
 		if event.Type == mvccpb.PUT {
 			s.landmarks.pass(event.Kv.Key, event.Kv.Value, event.Kv.ModRevision)
 		}
@@ -293,6 +295,9 @@ func (s *Store) hear(response clientv3.WatchResponse) error {
 	}
 	if err := s.index.apply(changes, reached(response)); err != nil {
 		return errRelist{applyFailed, err.Error()}
+	}
+	if asked {
+		s.answerBarrier()
 	}
 	return nil
 }

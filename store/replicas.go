@@ -3,7 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -23,6 +23,7 @@ type Replica struct {
 	Version    string     `json:"version"`
 	Since      usher.Time `json:"since"`
 	MasterKeys []string   `json:"master_keys,omitzero"` // ids of those that it has loaded; none: it is of a version that does not tell
+	Applied    int64      `json:"applied,omitzero"`     // a revision that its index shows; see Enforced
 }
 
 // replicas is the table of the processes that are alive: {a random name of each}. The records are leased, so that who
@@ -39,20 +40,35 @@ var replicas = Table[Replica]{
 // ReplicaLease is how long a replica that died still counts.
 const ReplicaLease = 10 * time.Second
 
-// Register counts this process among the replicas until the context ends.
-func (s *Store) Register(ctx context.Context, version string, masterKeys []string) {
+// Register counts this process among the replicas until the context ends, and first among those that may answer somebody;
+// registered is called once, when it is. A process must not answer before, and have ended to answer when the context
+// ends.
+func (s *Store) Register(ctx context.Context, version string, masterKeys []string, registered func()) {
 	self := Replica{Host: Hostname(), Version: version, Since: usher.At(s.options.Now()), MasterKeys: masterKeys}
+	var answering *concurrency.Session
 	for attempt := 0; ctx.Err() == nil; {
 		began := time.Now()
-		if err := s.registerOnce(ctx, self); err != nil && ctx.Err() == nil {
+		var err error
+		if answering, err = s.registerAnswering(ctx, answering, self); err == nil {
+			err = s.registerAlive(ctx, answering, self, func() {
+				if registered != nil {
+					registered()
+					registered = nil
+				}
+			})
+		}
+		if err != nil && ctx.Err() == nil {
 			s.options.Logger.Debug("registering this replica failed", "error", err)
 		}
 		if time.Since(began) > backoffMost {
 			attempt = 0
 		}
 		if backoff(ctx, &attempt) != nil {
-			return
+			break
 		}
+	}
+	if answering != nil {
+		s.giveBack(ctx, answering)
 	}
 }
 
@@ -65,28 +81,44 @@ func Hostname() string {
 	return name
 }
 
-func (s *Store) registerOnce(ctx context.Context, self Replica) error {
-	value, err := replicas.Encode(self)
-	if err != nil {
-		return fmt.Errorf("encode the record: %w", err)
-	}
+// registerAlive keeps this process among those that are alive, and has it tell what it has applied whenever another one
+// asks, until its session is lost or the context ends.
+func (s *Store) registerAlive(ctx context.Context, answering *concurrency.Session, self Replica, registered func()) error {
 	session, err := concurrency.NewSession(s.log.requests, concurrency.WithTTL(int(ReplicaLease.Seconds())), concurrency.WithContext(ctx))
 	if err != nil {
 		return fmt.Errorf("open a session: %w", err)
 	}
 	defer s.giveBack(ctx, session)
-	key := s.logKey(replicas.Key(rand.Text()))
-	putting, cancel := context.WithTimeout(ctx, s.options.CommitTimeout)
+	for {
+		self.Applied = s.Revision()
+		if err := s.putLeased(ctx, replicas.Key(s.self), self, session); err != nil {
+			return err
+		}
+		registered()
+		select {
+		case <-s.asked:
+		case <-session.Done():
+			return errors.New("the session was lost")
+		case <-answering.Done():
+			return errors.New("the session of those that answer was lost")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// putLeased writes a record about this process.
+func (s *Store) putLeased(ctx context.Context, key Key, self Replica, session *concurrency.Session) error {
+	value, err := replicas.Encode(self)
+	if err != nil {
+		return fmt.Errorf("encode the record: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.options.CommitTimeout)
 	defer cancel()
-	if _, err := s.log.requests.Put(putting, key, string(value), clientv3.WithLease(session.Lease())); err != nil {
-		return fmt.Errorf("write the record: %w", err)
+	if _, err := s.log.requests.Put(ctx, s.logKey(key), string(value), clientv3.WithLease(session.Lease())); err != nil {
+		return fmt.Errorf("write the record %s: %w", key, err)
 	}
-	select {
-	case <-session.Done():
-		return fmt.Errorf("the session was lost")
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return nil
 }
 
 // giveBack ends a session's lease now, rather than when its time is over. The context may have ended already.

@@ -17,7 +17,8 @@ type Request struct {
 	// have applied its changes (Enforced).
 	TakesAway bool
 
-	revision atomic.Int64 // of the newest change
+	revision  atomic.Int64 // of the newest change
+	announced atomic.Bool  // that change had a barrier
 }
 
 type requestKey struct{}
@@ -52,8 +53,9 @@ func (r *Request) who() string {
 
 func (r *Request) takesAway() bool { return r != nil && r.TakesAway }
 
-func (r *Request) note(revision int64) {
+func (r *Request) note(revision int64, announced bool) {
 	if r != nil && revision > r.revision.Load() { // a request makes its changes one after the other
 		r.revision.Store(revision)
+		r.announced.Store(announced)
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -25,16 +26,23 @@ type Options struct {
 	MaxTxnOps     int              // etcd's --max-txn-ops; 0 means DefaultMaxTxnOps
 	MaxTxnBytes   int              // of the keys and values of one transaction; 0 means DefaultMaxTxnBytes
 	CommitTimeout time.Duration    // for one transaction; 0 means DefaultCommitTimeout
+	MaxStaleness  time.Duration    // for how long whoever uses the store answers from an index that is Stale; 0 means DefaultMaxStaleness
 	Now           func() time.Time // what staleness is measured by; nil means time.Now
 	Logger        *slog.Logger
 	Metrics       prometheus.Registerer // where the metrics go; nil: nowhere
 	Tracer        trace.Tracer          // nil: no traces
+	// Decided is told what the decisions of a transaction have read, compared or not, before it is sent; the writer waits for
+	// it. It is for tests, which change a record at that moment; nil: nobody asks.
+	Decided func(reads []Key)
 }
 
 // DefaultCommitTimeout is longer than an election takes (etcd's default: between one and two seconds), and short, since
 // nothing else is written meanwhile: etcd drops in silence what a member has sent on to a leader that it has lost, and on
 // the way back to one, so that transactions are lost several in a row.
 const DefaultCommitTimeout = 3 * time.Second
+
+// DefaultMaxStaleness is how old an index may be and still be answered from.
+const DefaultMaxStaleness = 10 * time.Minute
 
 // DefaultMaxTxnBytes is well below what etcd takes (--max-request-bytes, by default 1.5 MiB).
 const DefaultMaxTxnBytes = 1 << 20
@@ -58,6 +66,9 @@ type Store struct {
 	relistDemands   chan errRelist // probe → follower: the reason
 	progressDemands chan struct{}  // probe → follower
 
+	self  string        // this process's name among the replicas
+	asked chan struct{} // follower → Register: another replica wants to know what this one has applied
+
 	ready     chan struct{} // closed when a list was applied and a watch created
 	readyOnce sync.Once
 	stop      context.CancelFunc
@@ -79,6 +90,9 @@ func Open(log *Log, o Options, tables ...Definition) (*Store, error) {
 	if o.MaxTxnBytes == 0 {
 		o.MaxTxnBytes = DefaultMaxTxnBytes
 	}
+	if o.MaxStaleness == 0 {
+		o.MaxStaleness = DefaultMaxStaleness
+	}
 	if o.CommitTimeout == 0 {
 		o.CommitTimeout = DefaultCommitTimeout
 	}
@@ -88,13 +102,14 @@ func Open(log *Log, o Options, tables ...Definition) (*Store, error) {
 	if o.Tracer == nil {
 		o.Tracer = noop.NewTracerProvider().Tracer("")
 	}
-	ix, err := newIndex(append(tables, replicas))
+	ix, err := newIndex(append(tables, replicas, answering))
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{
 		options: o, log: log, index: ix,
 		landmarks: landmarks{seed: maphash.MakeSeed()}, relistDemands: make(chan errRelist, 1), progressDemands: make(chan struct{}, 1), ready: make(chan struct{}),
+		self: rand.Text(), asked: make(chan struct{}, 1),
 	}
 	ix.onApply = s.fresh.reached
 	s.writer = newWriter(s)

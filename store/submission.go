@@ -31,6 +31,13 @@ type submission struct {
 	gone    bool    // guarded by mu: the caller was told that it was not sent, and so it must not be
 }
 
+// carried is what is known of the transaction that has carried a submission.
+type carried struct {
+	revision  int64             // of the log, at which the decision holds; 0 for a failure
+	announced bool              // it had a barrier
+	carrier   trace.SpanContext // when it is traced
+}
+
 // verdict is what is known of a submission so far.
 type verdict struct {
 	attempt  int // counts the decisions, from 1
@@ -38,8 +45,7 @@ type verdict struct {
 	refusal  error // of Decide
 	failure  error // of the commit
 	final    bool
-	revision int64             // of the log, at which the decision holds; 0 for a failure
-	carrier  trace.SpanContext // of the transaction that carried it, when that is traced
+	carried
 }
 
 func (sub *submission) look() verdict {
@@ -79,12 +85,12 @@ func (sub *submission) decided(decision any, refusal error) (wanted bool) {
 }
 
 // settle makes the verdict final; failure is nil when the decision holds.
-func (sub *submission) settle(failure error) { sub.settleBy(trace.SpanContext{}, 0, failure) }
+func (sub *submission) settle(failure error) { sub.settleBy(carried{}, failure) }
 
 // settleBy is settle for what a transaction has carried.
-func (sub *submission) settleBy(carrier trace.SpanContext, revision int64, failure error) {
+func (sub *submission) settleBy(by carried, failure error) {
 	sub.mu.Lock()
-	sub.verdict.final, sub.verdict.failure, sub.verdict.carrier, sub.verdict.revision = true, failure, carrier, revision
+	sub.verdict.final, sub.verdict.failure, sub.verdict.carried = true, failure, by
 	sub.mu.Unlock()
 	sub.ring()
 }

@@ -23,10 +23,11 @@ type Tx struct {
 	memo     map[string]any   // see Memo
 	undo     []undo           // how to take back what was done since a mark
 
-	bytes  int   // of the keys and values that are written, and of the keys that are compared
-	grown  int64 // by how many bytes the records that are kept have grown; see Growth
-	before int64 // grown, when the decision that is under way began
-	failed error // why the decision that is under way cannot be committed, whatever it says itself
+	bytes  int    // of the keys and values that are written, and of the keys that are compared
+	grown  int64  // by how many bytes the records that are kept have grown; see Growth
+	before int64  // grown, when the decision that is under way began
+	failed error  // why the decision that is under way cannot be committed, whatever it says itself
+	reads  *[]Key // what was looked for in the snapshot, when somebody wants to know
 }
 
 // edit is a change with the value that the log gets; nil for a delete.
@@ -112,6 +113,14 @@ func (tx *Tx) get(l layout, path string) (record, bool) {
 		key = Key{l.name, path}
 	}
 	tx.guard(key)
+	return tx.read(l, path)
+}
+
+// read looks into the snapshot.
+func (tx *Tx) read(l layout, path string) (record, bool) {
+	if tx.reads != nil {
+		*tx.reads = append(*tx.reads, Key{l.name, path})
+	}
 	return tx.snapshot.get(l, path)
 }
 
@@ -120,7 +129,7 @@ func (tx *Tx) look(l layout, path string) (record, bool) {
 	if c, ok := tx.changes[Key{l.name, path}]; ok {
 		return c.row, c.row != nil
 	}
-	return tx.snapshot.get(l, path)
+	return tx.read(l, path)
 }
 
 // scan is merge, compared.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -60,7 +61,7 @@ func Commit[D any](ctx context.Context, s *Store, c Change[D]) (D, error) {
 			span.AddLink(trace.Link{SpanContext: v.carrier})
 		}
 		if v.final && v.failure == nil {
-			sub.request.note(v.revision)
+			sub.request.note(v.revision, v.announced)
 		}
 		if v.final && v.failure != nil {
 			span.SetStatus(codes.Error, v.failure.Error())
@@ -180,6 +181,9 @@ func (w *writer) round(ctx context.Context, batch []*submission) {
 	snapshot := w.store.Snapshot()
 	parts, later := w.share(inTurns(partition(snapshot, batch)))
 	room := budget{operations: w.store.options.MaxTxnOps, bytes: batchBytes, most: w.store.options.MaxTxnBytes}
+	if slices.ContainsFunc(batch, func(sub *submission) bool { return sub.request.takesAway() }) {
+		room.operations-- // for a barrier
+	}
 	if len(parts) > 1 {
 		room.operations -= len(parts) // etcd counts a nested transaction's operations on top of those of the outer one
 	}
@@ -303,6 +307,9 @@ func follows(g *group, written map[Key]struct{}) bool {
 // begins with it, or comes back for one.
 func (w *writer) decideGroup(snapshot *Snapshot, members []*submission, b budget) (g *group, rest []*submission) {
 	g = &group{tx: newTx(w.store.index.tables, snapshot)}
+	if w.store.options.Decided != nil {
+		g.tx.reads = new([]Key)
+	}
 	for i, sub := range members {
 		mark := g.tx.mark()
 		for _, key := range sub.guards {
@@ -394,7 +401,15 @@ func (w *writer) send(ctx context.Context, groups []*group) {
 	defer span.End()
 	carrier := span.SpanContext()
 	began := time.Now()
-	held, revision, err := w.store.commit(ctx, groups)
+	if w.store.options.Decided != nil {
+		var reads []Key
+		for _, g := range groups {
+			reads = append(reads, *g.tx.reads...)
+		}
+		w.store.options.Decided(reads)
+	}
+	announced := w.store.announces(groups)
+	held, revision, err := w.store.commit(ctx, groups, announced)
 	w.store.metrics.committed(carrier, began, err)
 	if err == nil {
 		acknowledged := time.Now()
@@ -411,9 +426,9 @@ func (w *writer) send(ctx context.Context, groups []*group) {
 		for _, sub := range g.members {
 			switch {
 			case err != nil:
-				sub.settleBy(carrier, 0, err)
+				sub.settleBy(carried{carrier: carrier}, err)
 			case held[i]:
-				sub.settleBy(carrier, revision, nil)
+				sub.settleBy(carried{revision: revision, announced: announced && len(g.tx.order) > 0, carrier: carrier}, nil)
 			default:
 				sub.again()
 				again = append(again, sub)

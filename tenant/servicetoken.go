@@ -65,7 +65,7 @@ func (s *Service) ExchangeKey(owner Tenant, key APIKey, n NewServiceToken) (Serv
 	if err != nil {
 		return ServiceToken{}, err
 	}
-	lifetime := signing.atMost(now, time.Duration(n.ExpiresIn)*time.Second)
+	lifetime := signing.atMost(now, s.whileStale(time.Duration(n.ExpiresIn)*time.Second))
 	compact, err := signer.Sign(token.Claims{
 		Issuer: s.Issuer(owner.ID), Subject: string(key.ID), Audience: token.AudienceService, IssuedAt: now, NotBefore: now,
 		ExpiresAt: now.Add(lifetime), TenantID: string(owner.ID), Scope: joinScopes(scopes),

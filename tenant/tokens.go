@@ -44,11 +44,21 @@ func (s *Service) SeatSigner(r store.Reader, t Tenant) (SeatSigner, error) {
 	if err != nil {
 		return SeatSigner{}, err
 	}
+	access, refresh := time.Duration(t.Settings.AccessTokenTTLSeconds)*time.Second, time.Duration(t.Settings.RefreshTokenTTLSeconds)*time.Second
 	return SeatSigner{
 		service: s, tenant: t, signer: signer, algorithm: key.Algorithm, issuer: s.Issuer(t.ID), now: now,
-		access:  key.atMost(now, time.Duration(t.Settings.AccessTokenTTLSeconds)*time.Second),
-		refresh: key.atMost(now, time.Duration(t.Settings.RefreshTokenTTLSeconds)*time.Second),
+		access: key.atMost(now, s.whileStale(access)), refresh: key.atMost(now, s.whileStale(refresh)),
 	}, nil
+}
+
+// staleLifetime is for how long tokens live that a STALE replica issues (product §6): it may not know who was removed.
+const staleLifetime = 5 * time.Minute
+
+func (s *Service) whileStale(lifetime time.Duration) time.Duration {
+	if state, _ := s.log.State(); state == store.Stale {
+		return min(lifetime, staleLifetime)
+	}
+	return lifetime
 }
 
 // Sign makes the tokens of seats, in their order. To sign many at once costs less than one after the other.

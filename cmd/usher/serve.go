@@ -122,8 +122,11 @@ func run(ctx context.Context, o options) (err error) {
 		return fmt.Errorf("the master key file %s is not the one this data was written with; put that back from your copy, or name it with --master-key-file: %w", o.MasterKeyFile, err)
 	}
 	live, seats := rooms.New(log, time.Now), participants.New(log, tenants, time.Now, seen.metrics)
-	stopBackground := background(ctx, log, tenants, live, seats, masterKeys.IDs(), seen)
+	stopBackground, err := background(ctx, o, log, tenants, live, seats, masterKeys.IDs(), seen)
 	defer stopBackground()
+	if err != nil {
+		return err
+	}
 	proxies, err := o.trustedProxies()
 	if err != nil {
 		return err
@@ -142,25 +145,35 @@ func run(ctx context.Context, o options) (err error) {
 	return front.drain(ctx)
 }
 
-// background starts what runs beside the requests. What it returns stops it and waits: the sweep ends with the context
-// already, so that another replica takes over, and heartbeats are written for as long as requests are answered.
-func background(ctx context.Context, log *store.Store, tenants *tenant.Service, live *rooms.Service, seats *participants.Service,
-	masterKeys []string, seen *observed) (stop func()) {
+// background starts what runs beside the requests, and returns when this replica is counted among those that may answer
+// somebody. stop stops it and waits: the sweep ends with the context already, so that another replica takes over, and
+// heartbeats are written, and this replica counted, for as long as requests are answered.
+func background(ctx context.Context, o options, log *store.Store, tenants *tenant.Service, live *rooms.Service, seats *participants.Service,
+	masterKeys []string, seen *observed) (stop func(), err error) {
 	logger := seen.logger
 	sweeper := &participants.Sweeper{Log: log, Tenants: tenants, Rooms: live, Participants: seats, Logger: logger, Metrics: seen.metrics}
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { sweeper.Run(ctx) })
-	running.Go(func() { log.Register(ctx, seen.build.Version, masterKeys) })
+	registered := make(chan struct{})
+	running.Go(func() { log.Register(serving, seen.build.Version, masterKeys, func() { close(registered) }) })
 	running.Go(func() {
 		tenants.KeepKeyUses(serving, func(err error) { logger.Warn("the uses of API keys could not be written", "error", err) })
 	})
 	running.Go(func() {
 		seats.KeepPresence(serving, func(err error) { logger.Warn("heartbeats could not be written yet", "error", err) })
 	})
-	return func() {
+	stop = func() {
 		cancel()
 		running.Wait()
+	}
+	starting, over := context.WithTimeout(ctx, o.StartTimeout)
+	defer over()
+	select {
+	case <-registered:
+		return stop, nil
+	case <-starting.Done():
+		return stop, fmt.Errorf("register this replica in etcd: %w", starting.Err())
 	}
 }
 
@@ -200,7 +213,7 @@ func dial(ctx context.Context, patience time.Duration, o store.DialOptions) (*st
 // openStore follows the log, and returns when all of it is in the index.
 func openStore(ctx context.Context, o options, etcd *store.Log, as store.Options) (*store.Store, error) {
 	tables := append(append(tenant.Definitions(), rooms.Definitions()...), participants.Definitions()...)
-	as.Prefix, as.MaxTxnOps = o.EtcdPrefix, o.EtcdMaxTxnOps
+	as.Prefix, as.MaxTxnOps, as.MaxStaleness = o.EtcdPrefix, o.EtcdMaxTxnOps, o.MaxStaleness
 	log, err := store.Open(etcd, as, tables...)
 	if err != nil {
 		return nil, err
