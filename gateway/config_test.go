@@ -42,6 +42,27 @@ func TestADryRunSaysWhatWouldChangeAndWritesNothing(t *testing.T) {
 	h.refused(h.key, 400, "invalid_request", "PATCH", h.config()+"?dry_run=yes", object{})
 }
 
+// TestThousandsOfFaultsAreToldInOne: what a patch costs, and its answer, has a bound.
+func TestThousandsOfFaultsAreToldInOne(t *testing.T) {
+	t.Parallel()
+	h := open(t, "")
+	wrong := make([]string, 3600)
+	for i := range wrong {
+		wrong[i] = fmt.Sprintf(`"%x":1`, i)
+	}
+	for _, patch := range []string{`{"roles":{` + strings.Join(wrong, ",") + `}}`, `{` + strings.Join(wrong, ",") + `}`} {
+		for _, path := range []string{h.config(), h.config() + "?dry_run=true"} {
+			if r := h.refused(h.key, 400, "invalid_request", "PATCH", path, patch); len(r.body["errors"].([]any)) != 1 || len(r.raw) > 1000 {
+				t.Errorf("the answer has %d bytes: %.300s", len(r.raw), r.raw)
+			}
+		}
+		r := h.refused(operatorKey, 400, "invalid_request", "POST", "/api/v1/tenants", `{"name":"x","config":`+patch+`}`)
+		if len(r.raw) > 1000 {
+			t.Errorf("a tenant's first settings: %.300s", r.raw)
+		}
+	}
+}
+
 func TestEveryChangeIsAVersionToGoBackTo(t *testing.T) {
 	t.Parallel()
 	h := open(t, `{"burst":500}`)

@@ -41,11 +41,18 @@ const baselinePath = "operator"
 
 // baselineOf is the Baseline in force, and the revision that tells it from others.
 func baselineOf(r store.Reader) (b Baseline, revision int64) {
-	if row, ok := baselines.Get(r, baselinePath); ok {
-		return row.Value, row.Modified
+	row, ok := baselines.Get(r, baselinePath)
+	switch {
+	case !ok:
+		return Baseline{}, 0
+	case row.Modified == 0:
+		return row.Value, uncommitted
 	}
-	return Baseline{}, 0
+	return row.Value, row.Modified
 }
+
+// uncommitted is the revision of what this very transaction writes.
+const uncommitted = -1
 
 // hold lowers what is above a ceiling.
 func (b Baseline) hold(members map[string]jsontext.Value) {
@@ -92,6 +99,9 @@ type NewBaseline struct {
 // Validate reads the request and lists what is wrong with it.
 func (n *NewBaseline) Validate() (problems []usher.FieldError) {
 	n.baseline.Ceilings = make(map[string]int64)
+	if len(n.Ceilings) > maxPatchKeys {
+		return []usher.FieldError{{Field: "ceilings", Message: fmt.Sprintf("must have at most %d members", maxPatchKeys)}}
+	}
 	for _, key := range slices.Sorted(maps.Keys(n.Ceilings)) {
 		ceiling, problem := ceilingOf(key, n.Ceilings[key])
 		if problem != "" {
@@ -152,21 +162,26 @@ func (s *Service) Baseline() Baseline {
 	return b
 }
 
-// SetBaseline replaces the Baseline and names the tenants that have set more than its ceilings allow.
+// SetBaseline replaces the Baseline.
 func (s *Service) SetBaseline(ctx context.Context, n NewBaseline, ifMatch string, by Actor) (Baseline, error) {
-	return store.Commit(ctx, s.log, store.Change[Baseline]{
-		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{baselines.Key(baselinePath)} },
-		Decide: func(tx *store.Tx) (Baseline, error) {
-			before, _ := baselineOf(tx)
-			if !usher.IfMatch(ifMatch, before.ETag()) {
-				return before, usher.Errorf(usher.CodePreconditionFailed, "The defaults have changed: read them again and repeat the change.")
-			}
-			if before.ETag() == n.baseline.ETag() {
-				return before, nil
-			}
-			baselines.Put(tx, baselinePath, n.baseline)
-			return n.baseline, record(tx, operatorLog, by, s.now(), "defaults.set", "defaults", detail{"from": before, "to": n.baseline})
-		},
+	return prepared(func() (Baseline, error) {
+		before, revision := baselineOf(s.log.Snapshot())
+		changes, matches := before.ETag() != n.baseline.ETag(), usher.IfMatch(ifMatch, before.ETag())
+		return store.Commit(ctx, s.log, store.Change[Baseline]{
+			Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{baselines.Key(baselinePath)} },
+			Decide: func(tx *store.Tx) (Baseline, error) {
+				switch _, now := baselineOf(tx); {
+				case now != revision:
+					return before, errMoved
+				case !matches:
+					return before, usher.Errorf(usher.CodePreconditionFailed, "The defaults have changed: read them again and repeat the change.")
+				case !changes:
+					return before, nil
+				}
+				baselines.Put(tx, baselinePath, n.baseline)
+				return n.baseline, record(tx, operatorLog, by, s.now(), "defaults.set", "defaults", detail{"from": before, "to": n.baseline})
+			},
+		})
 	})
 }
 

@@ -78,7 +78,9 @@ func (e *entry) on(b Baseline, revision int64) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, err
 	}
-	e.compiled.Store(&compiled{baseline: revision, tenant: t})
+	if revision != uncommitted {
+		e.compiled.Store(&compiled{baseline: revision, tenant: t})
+	}
 	return t, nil
 }
 
@@ -98,6 +100,13 @@ func compile(r stored, b Baseline) (Tenant, error) {
 		return Tenant{}, fmt.Errorf("write the client's settings: %w", err)
 	}
 	return Tenant{stored: r, Settings: settings, Document: document, ETag: usher.ETag(document), ClientConfig: client}, nil
+}
+
+// compiledEntry is the tenant as the index holds it, when it was compiled on the Baseline of the revision already.
+func compiledEntry(t Tenant, baseline int64) *entry {
+	e := &entry{record: t.stored}
+	e.compiled.Store(&compiled{baseline: baseline, tenant: t})
+	return e
 }
 
 // keep writes the tenant.

@@ -132,8 +132,8 @@ func findVersion(r store.Reader, id ID, n int64) (storedVersion, error) {
 // Rollback makes the settings of an earlier version those of a new one. What that version did not set follows its
 // default again. A ceiling that the operator has lowered since refuses it.
 func (s *Service) Rollback(ctx context.Context, id ID, n int64, ifMatch string, by Actor) (Tenant, error) {
-	return s.changeSettings(ctx, id, ifMatch, by, "config.rollback", func(tx *store.Tx, t Tenant, b Baseline) (Overrides, error) {
-		v, err := findVersion(tx, id, n)
+	return s.changeSettings(ctx, id, ifMatch, by, "config.rollback", func(r store.Reader, t Tenant, b Baseline) (Overrides, error) {
+		v, err := findVersion(r, id, n)
 		if err != nil {
 			return t.Overrides, err
 		}
