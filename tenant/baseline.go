@@ -1,7 +1,6 @@
 package tenant
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -16,10 +15,11 @@ import (
 )
 
 // Baseline is what the operator decides for all tenants: defaults where a tenant has set nothing, and ceilings that no
-// tenant gets above. The zero Baseline leaves the schema's own defaults and bounds.
+// tenant gets above. As it is stored it has only what was set; InForce adds the ceilings that there are from the start.
+// The zero Baseline leaves the schema's own defaults and bounds.
 type Baseline struct {
-	Defaults Overrides        `json:"defaults"`
-	Ceilings map[string]int64 `json:"ceilings,omitempty"` // of settings that are integers
+	Defaults Overrides `json:"defaults"`
+	Ceilings Ceilings  `json:"ceilings,omitempty"`
 }
 
 // baselines is the table of the one Baseline. Tenants are resolved with it when they are read, so a change reaches every
@@ -54,24 +54,6 @@ func baselineOf(r store.Reader) (b Baseline, revision int64) {
 // uncommitted is the revision of what this very transaction writes.
 const uncommitted = -1
 
-// hold lowers what is above a ceiling.
-func (b Baseline) hold(members map[string]jsontext.Value) {
-	for key, ceiling := range b.Ceilings {
-		if n, ok := integer(members[key]); ok && n > ceiling {
-			members[key] = jsontext.Value(strconv.FormatInt(ceiling, 10))
-		}
-	}
-}
-
-// exceeded says that a value is above its ceiling.
-func (b Baseline) exceeded(key string, value jsontext.Value) []usher.FieldError {
-	ceiling, limited := b.Ceilings[key]
-	if n, ok := integer(value); !limited || !ok || n <= ceiling {
-		return nil
-	}
-	return []usher.FieldError{{Field: key, Message: fmt.Sprintf("must be at most %d, the operator's ceiling", ceiling)}}
-}
-
 func (b Baseline) defaultOf(key string) (jsontext.Value, error) {
 	set, err := b.Defaults.members()
 	if err != nil {
@@ -98,7 +80,7 @@ type NewBaseline struct {
 
 // Validate reads the request and lists what is wrong with it.
 func (n *NewBaseline) Validate() (problems []usher.FieldError) {
-	n.baseline.Ceilings = make(map[string]int64)
+	n.baseline.Ceilings = make(Ceilings)
 	if len(n.Ceilings) > maxPatchKeys {
 		return []usher.FieldError{{Field: "ceilings", Message: fmt.Sprintf("must have at most %d members", maxPatchKeys)}}
 	}
@@ -148,14 +130,6 @@ func ceilingOf(key string, value jsontext.Value) (ceiling int64, problem string)
 	return ceiling, ""
 }
 
-// AboveCeiling is a tenant that has set more than a ceiling allows. It gets the ceiling.
-type AboveCeiling struct {
-	TenantID ID     `json:"tenant_id"`
-	Setting  string `json:"setting"`
-	Value    int64  `json:"value"`
-	Ceiling  int64  `json:"ceiling"`
-}
-
 // Baseline is what the operator has decided.
 func (s *Service) Baseline() Baseline {
 	b, _ := baselineOf(s.log.Snapshot())
@@ -183,23 +157,4 @@ func (s *Service) SetBaseline(ctx context.Context, n NewBaseline, ifMatch string
 			},
 		})
 	})
-}
-
-// AboveCeilings lists what tenants have set above the ceilings, by tenant and setting.
-func (s *Service) AboveCeilings(b Baseline) (above []AboveCeiling) {
-	for row := range tenants.Scan(s.log.Snapshot(), "", "") {
-		set, err := row.Value.record.Overrides.members()
-		if err != nil {
-			continue // it was decoded, so it is well-formed
-		}
-		for key, ceiling := range b.Ceilings {
-			if n, ok := integer(set[key]); ok && n > ceiling {
-				above = append(above, AboveCeiling{TenantID: row.Value.record.ID, Setting: key, Value: n, Ceiling: ceiling})
-			}
-		}
-	}
-	slices.SortFunc(above, func(a, b AboveCeiling) int {
-		return cmp.Or(cmp.Compare(a.TenantID, b.TenantID), cmp.Compare(a.Setting, b.Setting))
-	})
-	return above
 }

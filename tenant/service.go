@@ -74,21 +74,21 @@ func (s *Service) Create(ctx context.Context, n NewTenant, by Actor) (Tenant, Se
 
 func (s *Service) create(ctx context.Context, name string, patch settingsPatch, secret Secret, by Actor) (Tenant, error) {
 	b, baseline := baselineOf(s.log.Snapshot())
-	overrides, settings, err := Overrides{}.apply(patch, b)
+	made, err := b.choose(Overrides{}, nil, patch, by)
 	if err != nil {
 		return Tenant{}, within("config", err)
 	}
 	now := s.now()
-	signingKey, err := s.newSigningKey(settings.SigningAlgorithm, now, now)
+	t, err := compile(stored{ID: NewID(now), Name: name, Status: StatusActive, CreatedAt: usher.At(now),
+		Overrides: made.overrides, Ceilings: made.ceilings, Version: 1}, b)
+	if err != nil {
+		return Tenant{}, usher.Internal(err, "create a tenant")
+	}
+	signingKey, err := s.newSigningKey(t.Settings.SigningAlgorithm, now, now)
 	if err != nil {
 		return Tenant{}, err
 	}
-	t, err := compile(stored{ID: NewID(now), Name: name, Status: StatusActive, CreatedAt: usher.At(now),
-		Overrides: overrides, Version: 1}, b)
-	if err != nil {
-		return Tenant{}, usher.Internal(err, "create tenant %s", t.ID)
-	}
-	diff, err := Diff(Defaults(), settings)
+	diff, err := Diff(Defaults(), t.Settings)
 	if err != nil {
 		return Tenant{}, usher.Internal(err, "compare the settings of %s with the defaults", t.ID)
 	}
@@ -197,9 +197,8 @@ func (s *Service) PatchSettings(ctx context.Context, id ID, patch []byte, ifMatc
 	if err != nil {
 		return Tenant{}, ofBody(err)
 	}
-	return s.changeSettings(ctx, id, ifMatch, by, "config.update", func(_ store.Reader, t Tenant, b Baseline) (Overrides, error) {
-		overrides, _, err := t.Overrides.apply(changes, b)
-		return overrides, err
+	return s.changeSettings(ctx, id, ifMatch, by, "config.update", func(_ store.Reader, t Tenant, b Baseline) (choice, error) {
+		return b.choose(t.Overrides, t.Ceilings, changes, by)
 	})
 }
 
@@ -211,7 +210,11 @@ type Trial struct {
 }
 
 // TryPatch says what PatchSettings would do, and refuses what it would refuse.
-func (s *Service) TryPatch(id ID, patch []byte, ifMatch string) (trial Trial, err error) {
+func (s *Service) TryPatch(id ID, patch []byte, ifMatch string, by Actor) (trial Trial, err error) {
+	changes, err := parsePatch(patch)
+	if err != nil {
+		return trial, ofBody(err)
+	}
 	snapshot := s.log.Snapshot()
 	t, err := Find(snapshot, id)
 	if err != nil {
@@ -221,11 +224,15 @@ func (s *Service) TryPatch(id ID, patch []byte, ifMatch string) (trial Trial, er
 		return trial, errSettingsChanged()
 	}
 	b, _ := baselineOf(snapshot)
-	trial.Before = t.Settings
-	if _, trial.After, err = t.Overrides.Patch(patch, b); err != nil {
-		return trial, ofBody(err)
+	made, err := b.choose(t.Overrides, t.Ceilings, changes, by)
+	if err != nil {
+		return trial, err
 	}
-	if trial.Document, err = trial.After.Document(); err == nil {
+	changed := t.stored
+	changed.Overrides, changed.Ceilings = made.overrides, made.ceilings
+	after, err := compile(changed, b)
+	if err == nil {
+		trial.Before, trial.After, trial.Document = t.Settings, after.Settings, after.Document
 		trial.Diff, err = Diff(trial.Before, trial.After)
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -34,8 +35,8 @@ func prepared[T any](attempt func() (T, error)) (T, error) {
 		Detail: "The write was not done: others change the same all the time. Try again."}
 }
 
-// chooser says which overrides a tenant shall have.
-type chooser func(store.Reader, Tenant, Baseline) (Overrides, error)
+// chooser says what a tenant's settings shall be.
+type chooser func(store.Reader, Tenant, Baseline) (choice, error)
 
 // settingsChange is a change of a tenant's settings that was worked out.
 type settingsChange struct {
@@ -48,6 +49,7 @@ type settingsChange struct {
 	after   Tenant // equals from where the change changes nothing
 	diff    []Difference
 	details jsontext.Value // the difference, for the audit log
+	raised  bool           // whether the tenant's own ceilings are others
 }
 
 // prepareSettings works out the change that choose makes.
@@ -65,8 +67,14 @@ func (s *Service) prepareSettings(id ID, ifMatch string, choose chooser) (c sett
 		c.refusal = errSettingsChanged()
 		return c
 	}
+	made, err := choose(snapshot, before, b)
+	if err != nil {
+		c.refusal = err
+		return c
+	}
 	changed := before.stored
-	if changed.Overrides, c.refusal = choose(snapshot, before, b); c.refusal != nil || changed.Overrides.Equal(before.Overrides) {
+	changed.Overrides, changed.Ceilings = made.overrides, made.ceilings
+	if changed.hasSettingsOf(before.stored) {
 		return c
 	}
 	changed.Version++
@@ -76,6 +84,7 @@ func (s *Service) prepareSettings(id ID, ifMatch string, choose chooser) (c sett
 	}
 	if c.diff, err = Diff(before.Settings, c.after.Settings); err == nil {
 		c.details, err = json.Marshal(c.diff)
+		c.raised = !maps.Equal(before.Ceilings, changed.Ceilings)
 	}
 	if err != nil {
 		c.refusal = usher.Internal(err, "compare the settings of %s", id)
@@ -101,7 +110,7 @@ func (c *settingsChange) decide(tx *store.Tx, by Actor, action string, now time.
 	}
 	settings := after.stored
 	after.stored = record
-	after.Overrides, after.Version = settings.Overrides, settings.Version
+	after.Overrides, after.Ceilings, after.Version = settings.Overrides, settings.Ceilings, settings.Version
 	if after.hasSettingsOf(record) {
 		return after, nil
 	}
@@ -111,15 +120,19 @@ func (c *settingsChange) decide(tx *store.Tx, by Actor, action string, now time.
 }
 
 func (c *settingsChange) record(tx *store.Tx, by Actor, now time.Time, action string) error {
-	return record(tx, c.id, by, now, action, "", detail{"version": c.after.Version, "diff": c.details})
+	details := detail{"version": c.after.Version, "diff": c.details}
+	if c.raised {
+		details["ceilings"] = c.after.Ceilings
+	}
+	return record(tx, c.id, by, now, action, "", details)
 }
 
 // hasSettingsOf says whether both records resolve to the same settings on the same Baseline.
 func (r stored) hasSettingsOf(other stored) bool {
-	return r.Version == other.Version && r.Overrides.Equal(other.Overrides)
+	return r.Version == other.Version && r.Overrides.Equal(other.Overrides) && maps.Equal(r.Ceilings, other.Ceilings)
 }
 
-// changeSettings gives the tenant the overrides that choose chooses, as a new version, with its entry in the audit log.
+// changeSettings gives the tenant the settings that choose chooses, as a new version, with its entry in the audit log.
 func (s *Service) changeSettings(ctx context.Context, id ID, ifMatch string, by Actor, action string, choose chooser) (Tenant, error) {
 	return prepared(func() (Tenant, error) {
 		c := s.prepareSettings(id, ifMatch, choose)

@@ -71,9 +71,8 @@ func TestADecisionAboutSettingsCostsTheSameWhateverThePatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := s.prepareSettings(owner.ID, "", func(_ store.Reader, t Tenant, b Baseline) (Overrides, error) {
-			o, _, err := t.Overrides.apply(changes, b)
-			return o, err
+		c := s.prepareSettings(owner.ID, "", func(_ store.Reader, t Tenant, b Baseline) (choice, error) {
+			return b.choose(t.Overrides, t.Ceilings, changes, operator)
 		})
 		_, err = store.Commit(t.Context(), s.log, store.Change[struct{}]{
 			Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(owner.ID)} },
