@@ -134,9 +134,13 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
-// Invalid makes a CodeInvalidRequest of at least one field error; its detail repeats the first.
+// MostFieldErrors is how many field errors an answer tells. Who looks for faults stops when there are as many.
+const MostFieldErrors = 20
+
+// Invalid makes a CodeInvalidRequest of at least one field error, and of the first MostFieldErrors at most; its detail
+// repeats the first.
 func Invalid(fields ...FieldError) *Error {
-	return &Error{Code: CodeInvalidRequest, Detail: fields[0].String(), Fields: fields}
+	return &Error{Code: CodeInvalidRequest, Detail: fields[0].String(), Fields: fields[:min(len(fields), MostFieldErrors)]}
 }
 
 // Internal wraps what the caller must not see: format and args say what was being done, and to what.

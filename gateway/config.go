@@ -42,7 +42,7 @@ type settingsTrial struct {
 }
 
 func (g *Gateway) tryPatch(c *call, id tenant.ID, patch []byte) (answer, error) {
-	trial, err := g.Tenants.TryPatch(id, patch, c.ifMatch())
+	trial, err := g.Tenants.TryPatch(id, patch, c.ifMatch(), c.actor())
 	if err != nil {
 		return answer{}, err
 	}
@@ -142,16 +142,13 @@ func (g *Gateway) getBaseline(*call) (answer, error) {
 
 type baselineView struct {
 	Defaults     tenant.Overrides      `json:"defaults"`
-	Ceilings     map[string]int64      `json:"ceilings"`
+	Ceilings     tenant.Ceilings       `json:"ceilings"`               // in force, whoever has set them
 	AboveCeiling []tenant.AboveCeiling `json:"above_ceiling,omitzero"` // of a change only
+	AboveMore    bool                  `json:"above_ceiling_more,omitzero"`
 }
 
 func viewOfBaseline(b tenant.Baseline) baselineView {
-	view := baselineView{Defaults: b.Defaults, Ceilings: b.Ceilings}
-	if view.Ceilings == nil {
-		view.Ceilings = map[string]int64{}
-	}
-	return view
+	return baselineView{Defaults: b.Defaults, Ceilings: b.InForce(nil).Ceilings}
 }
 
 func (g *Gateway) putBaseline(c *call) (answer, error) {
@@ -164,7 +161,7 @@ func (g *Gateway) putBaseline(c *call) (answer, error) {
 		return answer{}, err
 	}
 	view := viewOfBaseline(b)
-	if view.AboveCeiling = g.Tenants.AboveCeilings(b); view.AboveCeiling == nil {
+	if view.AboveCeiling, view.AboveMore = g.Tenants.AboveCeilings(b); view.AboveCeiling == nil {
 		view.AboveCeiling = []tenant.AboveCeiling{}
 	}
 	return ok(view).with("ETag", b.ETag()), nil

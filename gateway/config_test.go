@@ -42,6 +42,27 @@ func TestADryRunSaysWhatWouldChangeAndWritesNothing(t *testing.T) {
 	h.refused(h.key, 400, "invalid_request", "PATCH", h.config()+"?dry_run=yes", object{})
 }
 
+// TestThousandsOfFaultsAreToldInOne: what a patch costs, and its answer, has a bound.
+func TestThousandsOfFaultsAreToldInOne(t *testing.T) {
+	t.Parallel()
+	h := open(t, "")
+	wrong := make([]string, 3600)
+	for i := range wrong {
+		wrong[i] = fmt.Sprintf(`"%x":1`, i)
+	}
+	for _, patch := range []string{`{"roles":{` + strings.Join(wrong, ",") + `}}`, `{` + strings.Join(wrong, ",") + `}`} {
+		for _, path := range []string{h.config(), h.config() + "?dry_run=true"} {
+			if r := h.refused(h.key, 400, "invalid_request", "PATCH", path, patch); len(r.body["errors"].([]any)) != 1 || len(r.raw) > 1000 {
+				t.Errorf("the answer has %d bytes: %.300s", len(r.raw), r.raw)
+			}
+		}
+		r := h.refused(operatorKey, 400, "invalid_request", "POST", "/api/v1/tenants", `{"name":"x","config":`+patch+`}`)
+		if len(r.raw) > 1000 {
+			t.Errorf("a tenant's first settings: %.300s", r.raw)
+		}
+	}
+}
+
 func TestEveryChangeIsAVersionToGoBackTo(t *testing.T) {
 	t.Parallel()
 	h := open(t, `{"burst":500}`)
@@ -101,9 +122,13 @@ func TestFiftyVersionsAreKept(t *testing.T) {
 // TestDefaultsReachWhoeverHasSetNothing has a house of its own: the defaults are everybody's.
 func TestDefaultsReachWhoeverHasSetNothing(t *testing.T) {
 	t.Parallel()
-	h := open(t, `{"room_retention_hours":10,"max_participants_per_room":200}`)
+	h := open(t, `{"room_retention_hours":10}`)
 	other := h.second()
 	plain, plainKey := h.newTenant("")
+	if r := h.send(operatorKey, "PUT", "/api/v1/defaults", object{"ceilings": object{"max_participants_per_room": 200}}); r.status != 200 {
+		t.Fatal(r.raw)
+	}
+	h.must(200, "PATCH", h.config(), object{"max_participants_per_room": 200})
 	get := func(tenant string) object {
 		return other.send(operatorKey, "GET", "/api/v1/tenants/"+tenant+"/config", nil, "Usher-Min-Revision",
 			h.send(operatorKey, "GET", "/api/v1/tenants", nil).header.Get("Usher-Revision")).body
@@ -146,11 +171,11 @@ func TestDefaultsReachWhoeverHasSetNothing(t *testing.T) {
 	if again := h.send(operatorKey, "PUT", "/api/v1/defaults", object{}); again.status != 200 {
 		t.Error(again.raw)
 	}
-	if c := get(h.tenant); c["max_participants_per_room"] != 200.0 {
-		t.Errorf("without the ceiling: %v", c)
+	if c := get(h.tenant); c["max_participants_per_room"] != 100.0 {
+		t.Errorf("with the ceiling that there is from the start: %v", c)
 	}
 	entries := h.send(operatorKey, "GET", "/api/v1/audit", nil).body["entries"].([]any)
-	if len(entries) != 2 || entries[0].(object)["action"] != "defaults.set" || entries[0].(object)["by"] != "operator" {
+	if len(entries) != 3 || entries[0].(object)["action"] != "defaults.set" || entries[0].(object)["by"] != "operator" {
 		t.Errorf("audit: %v", entries)
 	}
 }

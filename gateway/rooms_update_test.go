@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -94,4 +95,45 @@ func count(statuses []int, status int) (n int) {
 		}
 	}
 	return n
+}
+
+// TestAHugePatchOfMetadataIsRefusedByItsLength: merging it, wide or deep, is nobody's work.
+func TestAHugePatchOfMetadataIsRefusedByItsLength(t *testing.T) {
+	t.Parallel()
+	h := open(t, "")
+	h.must(201, "POST", "/api/v1/rooms", object{"name": "r", "metadata": object{"a": 1}})
+	wide := make([]string, 80_000)
+	for i := range wide {
+		wide[i] = fmt.Sprintf(`"%d":{}`, i)
+	}
+	for _, metadata := range []string{"{" + strings.Join(wide, ",") + "}", strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000)} {
+		if r := h.refused(h.key, 400, "invalid_request", "PATCH", "/api/v1/rooms/r", `{"metadata":`+metadata+`}`); len(r.raw) > 1000 {
+			t.Errorf("the answer has %d bytes", len(r.raw))
+		}
+	}
+	// What is long enough to be taken and too long to be kept is judged by what comes of it.
+	h.refused(h.key, 400, "invalid_request", "PATCH", "/api/v1/rooms/r", object{"metadata": object{"b": strings.Repeat("x", 5000)}})
+	h.must(200, "PATCH", "/api/v1/rooms/r", object{"metadata": object{"b": strings.Repeat("x", 4000)}})
+	if after := h.must(200, "PATCH", "/api/v1/rooms/r", object{"metadata": object{"b": nil, "c": strings.Repeat("y", 4000)}}); after["metadata"].(object)["a"] != 1.0 {
+		t.Errorf("after: %v", after)
+	}
+}
+
+// TestNoPatchOfMetadataIsLost: each is worked out from what the one before has left, whichever replica that was on.
+func TestNoPatchOfMetadataIsLost(t *testing.T) {
+	t.Parallel()
+	h := open(t, "")
+	other := h.second()
+	h.must(201, "POST", "/api/v1/rooms", object{"name": "r"})
+	other.waitFor(h)
+	together(8, func(i int) {
+		r := []*house{h, other}[i%2].send(h.key, "PATCH", "/api/v1/rooms/r", object{"metadata": object{fmt.Sprint("m", i): i}})
+		if r.status != 200 {
+			t.Errorf("%d: %d %s", i, r.status, r.raw)
+		}
+	})
+	h.waitFor(other)
+	if metadata := h.must(200, "GET", "/api/v1/rooms/r", nil)["metadata"].(object); len(metadata) != 8 {
+		t.Errorf("of eight patches there is %v", metadata)
+	}
 }

@@ -61,7 +61,7 @@ func TestSecretsAreShownOnceAndNowhereElse(t *testing.T) {
 		look(h.introspect(secret))
 	}
 	h.must(201, "POST", owner+"/signing-keys/rotate", object{"immediately": true})
-	h.must(200, "PATCH", h.config(), object{"burst": 2000})
+	h.must(200, "PATCH", h.config(), object{"burst": 900})
 	look(h.send(h.key, "PATCH", h.config(), `{"burst":`))
 	h.clock.advance(2 * time.Minute)
 	h.sweep()

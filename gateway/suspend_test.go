@@ -72,7 +72,7 @@ func TestNothingIsLeftOfADeletedTenant(t *testing.T) {
 	h.beat(added)
 	h.writeHeartbeats()
 	h.newKey(object{"name": "k", "scopes": []string{"rooms:read"}})
-	h.must(200, "PATCH", h.config(), object{"burst": 10_000})
+	h.must(200, "PATCH", h.config(), object{"burst": 900})
 	bystander, bystanderKey := h.newTenant("")
 	if r := h.send(bystanderKey, "POST", seats, object{"display_name": "X"}); r.status != 201 {
 		t.Fatal(r.raw)

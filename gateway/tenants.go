@@ -11,15 +11,16 @@ import (
 )
 
 type tenantView struct {
-	ID        tenant.ID      `json:"id"`
-	Name      string         `json:"name"`
-	Status    tenant.Status  `json:"status"`
-	Config    jsontext.Value `json:"config"`
-	CreatedAt usher.Time     `json:"created_at"`
+	ID        tenant.ID       `json:"id"`
+	Name      string          `json:"name"`
+	Status    tenant.Status   `json:"status"`
+	Config    jsontext.Value  `json:"config"`
+	Ceilings  tenant.Ceilings `json:"ceilings"` // in force for it
+	CreatedAt usher.Time      `json:"created_at"`
 }
 
 func viewOf(t tenant.Tenant) tenantView {
-	return tenantView{ID: t.ID, Name: t.Name, Status: t.Status, Config: t.Document, CreatedAt: t.CreatedAt}
+	return tenantView{ID: t.ID, Name: t.Name, Status: t.Status, Config: t.Document, Ceilings: t.InForce, CreatedAt: t.CreatedAt}
 }
 
 type createdTenant struct {

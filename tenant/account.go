@@ -45,7 +45,7 @@ const (
 
 // limit is how many bytes the tenant may have for the purpose.
 func (p Purpose) limit(s Settings) int64 {
-	most := maxStoredBytes(s)
+	most := int64(s.MaxStoredBytes)
 	switch p {
 	case Adding:
 		return most - most/16
@@ -65,7 +65,7 @@ func (a Account) Draw(need, ahead int64, s Settings, p Purpose) (after Account, 
 	if need > 0 && a.Bytes+need > limit {
 		return a, 0, usher.Errorf(usher.CodeQuotaExceeded,
 			"The tenant's data has %d bytes, of the %d that max_stored_bytes allows. Delete rooms that have ended, or end some sooner (room_retention_hours).",
-			a.Bytes, maxStoredBytes(s)).With("stored_bytes", a.Bytes).With("max_stored_bytes", maxStoredBytes(s))
+			a.Bytes, s.MaxStoredBytes).With("stored_bytes", a.Bytes).With("max_stored_bytes", s.MaxStoredBytes)
 	}
 	left := Adding.limit(s) - a.Bytes - need
 	drawn = need + max(0, min(ahead, maxAhead, left/64))
@@ -98,5 +98,3 @@ func purposeOf(by Actor) Purpose {
 	}
 	return Adding
 }
-
-func maxStoredBytes(s Settings) int64 { return 64 << 20 }

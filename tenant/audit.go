@@ -25,6 +25,9 @@ const (
 	bySchedule = "schedule"
 )
 
+// raisesCeilings says whether the actor may set more than the ceilings of a tenant.
+func (a Actor) raisesCeilings() bool { return a.By == ByOperator }
+
 // AuditEntry is one change of a tenant by an operator or the tenant itself. It tells no secret.
 type AuditEntry struct {
 	ID        AuditID        `json:"id"`

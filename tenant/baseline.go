@@ -1,7 +1,6 @@
 package tenant
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -16,10 +15,11 @@ import (
 )
 
 // Baseline is what the operator decides for all tenants: defaults where a tenant has set nothing, and ceilings that no
-// tenant gets above. The zero Baseline leaves the schema's own defaults and bounds.
+// tenant gets above. As it is stored it has only what was set; InForce adds the ceilings that there are from the start.
+// The zero Baseline leaves the schema's own defaults and bounds.
 type Baseline struct {
-	Defaults Overrides        `json:"defaults"`
-	Ceilings map[string]int64 `json:"ceilings,omitempty"` // of settings that are integers
+	Defaults Overrides `json:"defaults"`
+	Ceilings Ceilings  `json:"ceilings,omitempty"`
 }
 
 // baselines is the table of the one Baseline. Tenants are resolved with it when they are read, so a change reaches every
@@ -41,29 +41,18 @@ const baselinePath = "operator"
 
 // baselineOf is the Baseline in force, and the revision that tells it from others.
 func baselineOf(r store.Reader) (b Baseline, revision int64) {
-	if row, ok := baselines.Get(r, baselinePath); ok {
-		return row.Value, row.Modified
+	row, ok := baselines.Get(r, baselinePath)
+	switch {
+	case !ok:
+		return Baseline{}, 0
+	case row.Modified == 0:
+		return row.Value, uncommitted
 	}
-	return Baseline{}, 0
+	return row.Value, row.Modified
 }
 
-// hold lowers what is above a ceiling.
-func (b Baseline) hold(members map[string]jsontext.Value) {
-	for key, ceiling := range b.Ceilings {
-		if n, ok := integer(members[key]); ok && n > ceiling {
-			members[key] = jsontext.Value(strconv.FormatInt(ceiling, 10))
-		}
-	}
-}
-
-// exceeded says that a value is above its ceiling.
-func (b Baseline) exceeded(key string, value jsontext.Value) []usher.FieldError {
-	ceiling, limited := b.Ceilings[key]
-	if n, ok := integer(value); !limited || !ok || n <= ceiling {
-		return nil
-	}
-	return []usher.FieldError{{Field: key, Message: fmt.Sprintf("must be at most %d, the operator's ceiling", ceiling)}}
-}
+// uncommitted is the revision of what this very transaction writes.
+const uncommitted = -1
 
 func (b Baseline) defaultOf(key string) (jsontext.Value, error) {
 	set, err := b.Defaults.members()
@@ -91,7 +80,10 @@ type NewBaseline struct {
 
 // Validate reads the request and lists what is wrong with it.
 func (n *NewBaseline) Validate() (problems []usher.FieldError) {
-	n.baseline.Ceilings = make(map[string]int64)
+	n.baseline.Ceilings = make(Ceilings)
+	if len(n.Ceilings) > maxPatchKeys {
+		return []usher.FieldError{{Field: "ceilings", Message: fmt.Sprintf("must have at most %d members", maxPatchKeys)}}
+	}
 	for _, key := range slices.Sorted(maps.Keys(n.Ceilings)) {
 		ceiling, problem := ceilingOf(key, n.Ceilings[key])
 		if problem != "" {
@@ -138,53 +130,31 @@ func ceilingOf(key string, value jsontext.Value) (ceiling int64, problem string)
 	return ceiling, ""
 }
 
-// AboveCeiling is a tenant that has set more than a ceiling allows. It gets the ceiling.
-type AboveCeiling struct {
-	TenantID ID     `json:"tenant_id"`
-	Setting  string `json:"setting"`
-	Value    int64  `json:"value"`
-	Ceiling  int64  `json:"ceiling"`
-}
-
 // Baseline is what the operator has decided.
 func (s *Service) Baseline() Baseline {
 	b, _ := baselineOf(s.log.Snapshot())
 	return b
 }
 
-// SetBaseline replaces the Baseline and names the tenants that have set more than its ceilings allow.
+// SetBaseline replaces the Baseline.
 func (s *Service) SetBaseline(ctx context.Context, n NewBaseline, ifMatch string, by Actor) (Baseline, error) {
-	return store.Commit(ctx, s.log, store.Change[Baseline]{
-		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{baselines.Key(baselinePath)} },
-		Decide: func(tx *store.Tx) (Baseline, error) {
-			before, _ := baselineOf(tx)
-			if !usher.IfMatch(ifMatch, before.ETag()) {
-				return before, usher.Errorf(usher.CodePreconditionFailed, "The defaults have changed: read them again and repeat the change.")
-			}
-			if before.ETag() == n.baseline.ETag() {
-				return before, nil
-			}
-			baselines.Put(tx, baselinePath, n.baseline)
-			return n.baseline, record(tx, operatorLog, by, s.now(), "defaults.set", "defaults", detail{"from": before, "to": n.baseline})
-		},
+	return prepared(func() (Baseline, error) {
+		before, revision := baselineOf(s.log.Snapshot())
+		changes, matches := before.ETag() != n.baseline.ETag(), usher.IfMatch(ifMatch, before.ETag())
+		return store.Commit(ctx, s.log, store.Change[Baseline]{
+			Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{baselines.Key(baselinePath)} },
+			Decide: func(tx *store.Tx) (Baseline, error) {
+				switch _, now := baselineOf(tx); {
+				case now != revision:
+					return before, errMoved
+				case !matches:
+					return before, usher.Errorf(usher.CodePreconditionFailed, "The defaults have changed: read them again and repeat the change.")
+				case !changes:
+					return before, nil
+				}
+				baselines.Put(tx, baselinePath, n.baseline)
+				return n.baseline, record(tx, operatorLog, by, s.now(), "defaults.set", "defaults", detail{"from": before, "to": n.baseline})
+			},
+		})
 	})
-}
-
-// AboveCeilings lists what tenants have set above the ceilings, by tenant and setting.
-func (s *Service) AboveCeilings(b Baseline) (above []AboveCeiling) {
-	for row := range tenants.Scan(s.log.Snapshot(), "", "") {
-		set, err := row.Value.record.Overrides.members()
-		if err != nil {
-			continue // it was decoded, so it is well-formed
-		}
-		for key, ceiling := range b.Ceilings {
-			if n, ok := integer(set[key]); ok && n > ceiling {
-				above = append(above, AboveCeiling{TenantID: row.Value.record.ID, Setting: key, Value: n, Ceiling: ceiling})
-			}
-		}
-	}
-	slices.SortFunc(above, func(a, b AboveCeiling) int {
-		return cmp.Or(cmp.Compare(a.TenantID, b.TenantID), cmp.Compare(a.Setting, b.Setting))
-	})
-	return above
 }

@@ -48,6 +48,22 @@ func scopesText() string {
 
 func errNoScope() string { return "is not a scope; there are " + scopesText() }
 
+// maxScopes is more than there are, for whoever names one twice.
+const maxScopes = 20
+
+// checkScopes lists what are no scopes.
+func checkScopes(scopes []Scope) (problems []usher.FieldError) {
+	if len(scopes) > maxScopes {
+		return []usher.FieldError{{Field: "scopes", Message: "must be at most " + strconv.Itoa(maxScopes)}}
+	}
+	for i, scope := range scopes {
+		if !slices.Contains(AllScopes(), scope) {
+			problems = append(problems, usher.FieldError{Field: "scopes." + strconv.Itoa(i), Message: errNoScope()})
+		}
+	}
+	return problems
+}
+
 // Validate cleans the request and lists what is wrong with it.
 func (n *NewKey) Validate() []usher.FieldError {
 	problems := validateName(&n.Name)
@@ -57,13 +73,11 @@ func (n *NewKey) Validate() []usher.FieldError {
 	if len(n.Scopes) == 0 {
 		note("scopes", "must list at least one of "+scopesText())
 	}
-	for i, scope := range n.Scopes {
-		if !slices.Contains(AllScopes(), scope) {
-			note("scopes."+strconv.Itoa(i), errNoScope())
-		}
+	problems = append(problems, checkScopes(n.Scopes)...)
+	if len(problems) == 0 {
+		slices.Sort(n.Scopes)
+		n.Scopes = slices.Compact(n.Scopes)
 	}
-	slices.Sort(n.Scopes)
-	n.Scopes = slices.Compact(n.Scopes)
 	if len(n.CIDRs) > maxCIDRs {
 		note("cidrs", "must be at most "+strconv.Itoa(maxCIDRs))
 		return problems

@@ -63,38 +63,49 @@ func (s *Service) Create(ctx context.Context, n NewTenant, by Actor) (Tenant, Se
 	if len(n.Config) == 0 {
 		n.Config = jsontext.Value("{}")
 	}
-	b, _ := baselineOf(s.log.Snapshot())
-	overrides, settings, err := Overrides{}.Patch(n.Config, b)
+	patch, err := parsePatch(n.Config)
 	if err != nil {
 		return Tenant{}, Secret{}, within("config", err)
 	}
-	now := s.now()
-	signingKey, err := s.newSigningKey(settings.SigningAlgorithm, now, now)
-	if err != nil {
-		return Tenant{}, Secret{}, err
-	}
-	t, err := compile(stored{ID: NewID(now), Name: n.Name, Status: StatusActive, CreatedAt: usher.At(now),
-		Overrides: overrides, Version: 1}, b)
-	if err != nil {
-		return Tenant{}, Secret{}, usher.Internal(err, "create tenant %s", t.ID)
-	}
-	diff, err := Diff(Defaults(), settings)
-	if err != nil {
-		return Tenant{}, Secret{}, usher.Internal(err, "compare the settings of %s with the defaults", t.ID)
-	}
 	secret := newSecret(apiKeyPrefix)
+	t, err := prepared(func() (Tenant, error) { return s.create(ctx, n.Name, patch, secret, by) })
+	return t, secret, err
+}
+
+func (s *Service) create(ctx context.Context, name string, patch settingsPatch, secret Secret, by Actor) (Tenant, error) {
+	b, baseline := baselineOf(s.log.Snapshot())
+	made, err := b.choose(Overrides{}, nil, patch, by)
+	if err != nil {
+		return Tenant{}, within("config", err)
+	}
+	now := s.now()
+	t, err := compile(stored{ID: NewID(now), Name: name, Status: StatusActive, CreatedAt: usher.At(now),
+		Overrides: made.overrides, Ceilings: made.ceilings, Version: 1}, b)
+	if err != nil {
+		return Tenant{}, usher.Internal(err, "create a tenant")
+	}
+	signingKey, err := s.newSigningKey(t.Settings.SigningAlgorithm, now, now)
+	if err != nil {
+		return Tenant{}, err
+	}
+	diff, err := Diff(Defaults(), t.Settings)
+	if err != nil {
+		return Tenant{}, usher.Internal(err, "compare the settings of %s with the defaults", t.ID)
+	}
 	key := APIKey{ID: newKeyID(now), TenantID: t.ID, Name: "first key", Scopes: AllScopes(), CreatedAt: usher.At(now), Main: true}
-	t, err = store.Commit(ctx, s.log, store.Change[Tenant]{
-		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(t.ID)} },
+	return store.Commit(ctx, s.log, store.Change[Tenant]{
+		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(t.ID), baselines.Key(baselinePath)} },
 		Decide: func(tx *store.Tx) (Tenant, error) {
-			t.keep(tx)
+			if _, now := baselineOf(tx); now != baseline {
+				return Tenant{}, errMoved
+			}
+			tenants.Put(tx, string(t.ID), compiledEntry(t, baseline))
 			note(tx, t, diff, by, t.CreatedAt)
 			SigningKeys.Put(tx, signingKeyPath(t.ID, signingKey.KID), signingKey)
 			key.keep(tx, secret)
 			return t, record(tx, t.ID, by, now, "tenant.create", "", detail{"name": t.Name})
 		},
 	})
-	return t, secret, err
 }
 
 // within says that the fields of a validation error lie below the field.
@@ -108,6 +119,15 @@ func within(field string, err error) error {
 		fields[i] = usher.FieldError{Field: strings.TrimSuffix(field+"."+f.Field, "."), Message: f.Message}
 	}
 	return usher.Invalid(fields...)
+}
+
+// ofBody calls a patch that is wrong as a whole what every other request is called.
+func ofBody(err error) error {
+	e := usher.AsError(err)
+	if len(e.Fields) == 1 && e.Fields[0].Field == "" {
+		e.Fields[0].Field = "body"
+	}
+	return e
 }
 
 // Get finds a tenant.
@@ -173,9 +193,12 @@ func (s *Service) Update(ctx context.Context, id ID, u Update, by Actor) (Tenant
 // PatchSettings applies a JSON Merge Patch (RFC 7396) to the tenant's settings. ifMatch, when not empty, is the If-Match
 // header that their ETag must satisfy. A patch that changes nothing makes no new version.
 func (s *Service) PatchSettings(ctx context.Context, id ID, patch []byte, ifMatch string, by Actor) (Tenant, error) {
-	return s.changeSettings(ctx, id, ifMatch, by, "config.update", func(_ *store.Tx, t Tenant, b Baseline) (Overrides, error) {
-		overrides, _, err := t.Overrides.Patch(patch, b)
-		return overrides, err
+	changes, err := parsePatch(patch)
+	if err != nil {
+		return Tenant{}, ofBody(err)
+	}
+	return s.changeSettings(ctx, id, ifMatch, by, "config.update", func(_ store.Reader, t Tenant, b Baseline) (choice, error) {
+		return b.choose(t.Overrides, t.Ceilings, changes, by)
 	})
 }
 
@@ -187,7 +210,11 @@ type Trial struct {
 }
 
 // TryPatch says what PatchSettings would do, and refuses what it would refuse.
-func (s *Service) TryPatch(id ID, patch []byte, ifMatch string) (trial Trial, err error) {
+func (s *Service) TryPatch(id ID, patch []byte, ifMatch string, by Actor) (trial Trial, err error) {
+	changes, err := parsePatch(patch)
+	if err != nil {
+		return trial, ofBody(err)
+	}
 	snapshot := s.log.Snapshot()
 	t, err := Find(snapshot, id)
 	if err != nil {
@@ -197,11 +224,15 @@ func (s *Service) TryPatch(id ID, patch []byte, ifMatch string) (trial Trial, er
 		return trial, errSettingsChanged()
 	}
 	b, _ := baselineOf(snapshot)
-	trial.Before = t.Settings
-	if _, trial.After, err = t.Overrides.Patch(patch, b); err != nil {
+	made, err := b.choose(t.Overrides, t.Ceilings, changes, by)
+	if err != nil {
 		return trial, err
 	}
-	if trial.Document, err = trial.After.Document(); err == nil {
+	changed := t.stored
+	changed.Overrides, changed.Ceilings = made.overrides, made.ceilings
+	after, err := compile(changed, b)
+	if err == nil {
+		trial.Before, trial.After, trial.Document = t.Settings, after.Settings, after.Document
 		trial.Diff, err = Diff(trial.Before, trial.After)
 	}
 	if err != nil {
@@ -212,36 +243,6 @@ func (s *Service) TryPatch(id ID, patch []byte, ifMatch string) (trial Trial, er
 
 func errSettingsChanged() error {
 	return usher.Errorf(usher.CodePreconditionFailed, "The settings have changed: read them again and repeat the change.")
-}
-
-// changeSettings gives the tenant the overrides that decide chooses, as a new version, with its entry in the audit log.
-func (s *Service) changeSettings(ctx context.Context, id ID, ifMatch string, by Actor, action string,
-	decide func(*store.Tx, Tenant, Baseline) (Overrides, error)) (Tenant, error) {
-	return s.change(ctx, id, func(tx *store.Tx, t Tenant) (Tenant, error) {
-		if !usher.IfMatch(ifMatch, t.ETag) {
-			return t, errSettingsChanged()
-		}
-		b, _ := baselineOf(tx)
-		overrides, err := decide(tx, t, b)
-		if err != nil || overrides.Equal(t.Overrides) {
-			return t, err
-		}
-		changed := t.stored
-		changed.Overrides = overrides
-		changed.Version++
-		after, err := compile(changed, b)
-		if err != nil {
-			return t, usher.Internal(err, "change the settings of %s", id)
-		}
-		diff, err := Diff(t.Settings, after.Settings)
-		if err != nil {
-			return t, usher.Internal(err, "compare the settings of %s", id)
-		}
-		now := s.now()
-		after.keep(tx)
-		note(tx, after, diff, by, usher.At(now))
-		return after, record(tx, id, by, now, action, "", detail{"version": after.Version, "diff": diff})
-	})
 }
 
 // change has decide change a tenant, which writes what it changes.

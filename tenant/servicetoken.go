@@ -3,7 +3,6 @@ package tenant
 import (
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -32,12 +31,7 @@ func (n *NewServiceToken) Validate() (problems []usher.FieldError) {
 	if lifetime := time.Duration(n.ExpiresIn) * time.Second; lifetime < leastServiceToken || lifetime > mostServiceToken {
 		problems = append(problems, usher.FieldError{Field: "expires_in", Message: "must be between 60 and 3600"})
 	}
-	for i, scope := range n.Scopes {
-		if !slices.Contains(AllScopes(), scope) {
-			problems = append(problems, usher.FieldError{Field: "scopes." + strconv.Itoa(i), Message: errNoScope()})
-		}
-	}
-	return problems
+	return append(problems, checkScopes(n.Scopes)...)
 }
 
 // ServiceToken is a token that stands in for an API key.

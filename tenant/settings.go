@@ -25,6 +25,7 @@ type Settings struct {
 	Roles                      map[string]Grants `json:"roles"`
 	MaxParticipantsPerRoom     int               `json:"max_participants_per_room"`
 	MaxConcurrentRooms         int               `json:"max_concurrent_rooms"`
+	MaxStoredBytes             int               `json:"max_stored_bytes"`
 	EmptyRoomTimeoutMinutes    int               `json:"empty_room_timeout_minutes"`
 	RoomRetentionHours         int               `json:"room_retention_hours"`
 	PresenceTimeoutSeconds     int               `json:"presence_timeout_seconds"`

@@ -3,24 +3,30 @@ package tenant
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
-	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"usher"
 )
 
-// maxPatchBytes bounds the work that a patch can make: merging takes time in the square of its members, and each fault
-// is a line of the answer. The most costly patch of this size takes some 50 ms (BenchmarkCostlyPatch); the longest
-// document that the schema allows has 21 KiB.
-const maxPatchBytes = 32 << 10
+// What bounds the work that a patch can make, and all of which is refused before the schema is asked
+// (BenchmarkCostlyPatch).
+const (
+	maxPatchBytes  = 32 << 10 // the longest document that the schema allows has 21 KiB
+	maxPatchKeys   = 64       // there are fewer settings
+	maxPatchRoles  = 64       // as many as can be in roles, and as many as can be taken out
+	maxPatchGrants = 16       // of a role: there are fewer
+	maxPatchList   = 64       // as many as any list of the schema may have
+)
 
 // Patch applies a JSON Merge Patch (RFC 7396) and gives the new overrides, and the settings they resolve to. When it
-// refuses, the error names every offending field, and the overrides it gives back are o itself.
+// refuses, the error names the offending fields, the first usher.MostFieldErrors of them, and the overrides it gives back
+// are o itself.
 //
 //   - A value becomes an override, also when it equals the default: the tenant has made its choice.
 //   - null removes an override, so the key follows its default again.
@@ -37,11 +43,22 @@ func (o Overrides) Patch(mergePatch []byte, b Baseline) (Overrides, Settings, er
 	if err != nil {
 		return o, Settings{}, err
 	}
+	return o.apply(patch, b)
+}
+
+// settingsPatch is a merge patch that was read, by key: small, and every value in canonical form.
+type settingsPatch map[string]jsontext.Value
+
+// apply is Patch.
+func (o Overrides) apply(patch settingsPatch, b Baseline) (Overrides, Settings, error) {
 	merged, err := o.merge(patch, b)
 	if err != nil {
 		return o, Settings{}, usher.Internal(err, "merge a patch of settings")
 	}
 	fields, faulty := judge(patch, merged, b)
+	if len(fields) >= usher.MostFieldErrors {
+		return o, Settings{}, usher.Invalid(fields...)
+	}
 	for key := range faulty {
 		delete(merged, key) // the rest can still be resolved, and told what is wrong with it
 	}
@@ -58,8 +75,8 @@ func (o Overrides) Patch(mergePatch []byte, b Baseline) (Overrides, Settings, er
 	return patched, settings, nil
 }
 
-// parsePatch reads a JSON object: UTF-8, no name twice, every value in canonical form.
-func parsePatch(mergePatch []byte) (patch map[string]jsontext.Value, err error) {
+// parsePatch reads a JSON object: UTF-8, no name twice. What it refuses is wrong whatever the patch is applied to.
+func parsePatch(mergePatch []byte) (patch settingsPatch, err error) {
 	if len(mergePatch) > maxPatchBytes {
 		return nil, usher.Errorf(usher.CodeBodyTooLarge, "A settings patch may have at most %d bytes.", maxPatchBytes)
 	}
@@ -68,14 +85,66 @@ func parsePatch(mergePatch []byte) (patch map[string]jsontext.Value, err error) 
 		return nil, malformed(err)
 	}
 	if value.Kind() != '{' {
-		// The field is the document itself. Whoever nests it puts the name of the member before.
-		return nil, &usher.Error{Code: usher.CodeInvalidRequest, Detail: "The settings patch must be a JSON object.",
-			Fields: []usher.FieldError{{Field: "", Message: "must be an object"}}}
+		return nil, wrongPatch("The settings patch must be a JSON object.", "must be an object")
 	}
 	if err := json.Unmarshal(value, &patch); err != nil {
 		return nil, usher.Internal(err, "read a settings patch")
 	}
+	if len(patch) > maxPatchKeys {
+		return nil, wrongPatch("The settings patch names more settings than there are.", fmt.Sprintf("must have at most %d members", maxPatchKeys))
+	}
+	var excess []usher.FieldError
+	for _, key := range slices.Sorted(maps.Keys(patch)) {
+		excess = append(excess, tooMany(key, patch[key])...)
+	}
+	if len(excess) > 0 {
+		return nil, usher.Invalid(excess...)
+	}
 	return patch, nil
+}
+
+// wrongPatch is about the document itself. Whoever nests it puts the name of the member before.
+func wrongPatch(detail, message string) error {
+	return &usher.Error{Code: usher.CodeInvalidRequest, Detail: detail, Fields: []usher.FieldError{{Field: "", Message: message}}}
+}
+
+// tooMany says that a value has more members or entries than any sound one, and no more of it: each would be looked at,
+// and told to be wrong.
+func tooMany(key string, value jsontext.Value) []usher.FieldError {
+	var wrong []usher.FieldError
+	note := func(field, message string, most int) {
+		wrong = append(wrong, usher.FieldError{Field: field, Message: fmt.Sprintf(message, most)})
+	}
+	switch {
+	case value.Kind() == '[':
+		if entries(value) > maxPatchList {
+			note(key, "must have at most %d", maxPatchList)
+		}
+	case key == "roles" && value.Kind() == '{':
+		var roles map[string]jsontext.Value
+		if err := json.Unmarshal(value, &roles); err != nil {
+			return nil // it is in canonical form, so it can be read
+		}
+		if len(roles) > maxPatchRoles {
+			note(key, "must name at most %d roles in one patch", maxPatchRoles)
+			return wrong
+		}
+		for _, name := range slices.Sorted(maps.Keys(roles)) {
+			if roles[name].Kind() == '[' && entries(roles[name]) > maxPatchGrants {
+				note(key+"."+name, "must have at most %d", maxPatchGrants)
+			}
+		}
+	}
+	return wrong
+}
+
+// entries counts the entries of a list.
+func entries(list jsontext.Value) int {
+	var all []jsontext.Value
+	if err := json.Unmarshal(list, &all); err != nil {
+		return 0
+	}
+	return len(all)
 }
 
 // malformed says in which way a patch is no JSON.
@@ -92,40 +161,58 @@ func malformed(err error) error {
 		syntax.Err, syntax.ByteOffset)
 }
 
-// merge is the overrides with the patch on them, by key, not judged in any way.
-func (o Overrides) merge(patch map[string]jsontext.Value, b Baseline) (merged map[string]jsontext.Value, err error) {
-	base, err := o.members()
-	if err != nil {
+// merge is the overrides with the patch on them, by key, not judged in any way. Only what is a setting is merged, and
+// roles is the only one of them that is an object: nothing has to be merged below its members.
+func (o Overrides) merge(patch settingsPatch, b Baseline) (merged map[string]jsontext.Value, err error) {
+	if merged, err = o.members(); err != nil {
 		return nil, err
 	}
-	if _, own := base["roles"]; !own && patch["roles"].Kind() == '{' {
-		if base["roles"], err = b.defaultOf("roles"); err != nil {
-			return nil, err
+	for key, value := range patch {
+		switch {
+		case !settingsSchema().knows(key): // is refused anyway
+		case value.Kind() == 'n':
+			delete(merged, key)
+		case key == "roles" && value.Kind() == '{':
+			if _, own := merged[key]; !own {
+				if merged[key], err = b.defaultOf(key); err != nil {
+					return nil, err
+				}
+			}
+			if merged[key], err = mergeRoles(merged[key], value); err != nil {
+				return nil, err
+			}
+		default:
+			merged[key] = value
 		}
 	}
-	// A key that is no setting is refused anyway; merging none of them bounds the work.
-	patch = maps.Clone(patch)
-	maps.DeleteFunc(patch, func(key string, _ jsontext.Value) bool { return !settingsSchema().knows(key) })
-	document, err := json.Marshal(base)
-	if err != nil {
-		return nil, err
-	}
-	patchDocument, err := json.Marshal(patch)
-	if err != nil {
-		return nil, err
-	}
-	if document, err = jsonpatch.MergePatch(document, patchDocument); err != nil {
-		return nil, err
-	}
-	err = json.Unmarshal(document, &merged)
-	return merged, err
+	return merged, nil
 }
 
-// judge lists what is wrong with the settings that a patch touches, each by itself, and which these are.
-func judge(patch, merged map[string]jsontext.Value, b Baseline) (fields []usher.FieldError, faulty map[string]bool) {
+// mergeRoles adds, replaces and takes out roles.
+func mergeRoles(roles, patch jsontext.Value) (jsontext.Value, error) {
+	var merged, changes map[string]jsontext.Value
+	if err := errors.Join(json.Unmarshal(roles, &merged), json.Unmarshal(patch, &changes)); err != nil {
+		return nil, err
+	}
+	for name, grants := range changes {
+		if grants.Kind() == 'n' {
+			delete(merged, name)
+		} else {
+			merged[name] = grants
+		}
+	}
+	return json.Marshal(merged, json.Deterministic(true))
+}
+
+// judge lists what is wrong with the settings that a patch touches, each by itself, and which these are. It stops when
+// there is enough to tell.
+func judge(patch settingsPatch, merged map[string]jsontext.Value, b Baseline) (fields []usher.FieldError, faulty map[string]bool) {
 	schema := settingsSchema()
 	faulty = make(map[string]bool)
-	for key := range patch {
+	for _, key := range slices.Sorted(maps.Keys(patch)) {
+		if len(fields) >= usher.MostFieldErrors {
+			break
+		}
 		if !schema.knows(key) { // also when its value is null: whoever resets a key that is none has misspelt it
 			fields = append(fields, usher.FieldError{Field: key, Message: "is not a setting"})
 			continue

@@ -49,6 +49,7 @@ func TestNumbersAreBounded(t *testing.T) {
 	}{
 		{"max_participants_per_room", 1, 10000, ``},
 		{"max_concurrent_rooms", 1, 100000, ``},
+		{"max_stored_bytes", 4 << 20, 1 << 40, ``},
 		{"empty_room_timeout_minutes", 1, 10080, ``},
 		{"room_retention_hours", 1, 8760, ``},
 		{"presence_timeout_seconds", 0, 86400, ``},

@@ -26,6 +26,7 @@ func TestDefaultsAreThoseOfTheProduct(t *testing.T) {
 		},
 		MaxParticipantsPerRoom:  100,
 		MaxConcurrentRooms:      1000,
+		MaxStoredBytes:          64 << 20,
 		EmptyRoomTimeoutMinutes: 30,
 		RoomRetentionHours:      72,
 		AuditRetentionDays:      90,
@@ -44,7 +45,7 @@ func TestDefaultsAreThoseOfTheProduct(t *testing.T) {
 const defaultDocument = `{"allow_early_join":true,"first_participant_is_host":false,"force_recording":false,` +
 	`"auto_start_recording":false,"duplicate_participant_policy":"allow","default_role":"participant",` +
 	`"roles":{"host":["publish","subscribe","moderate","record"],"participant":["publish","subscribe"],"viewer":["subscribe"]},` +
-	`"max_participants_per_room":100,"max_concurrent_rooms":1000,"empty_room_timeout_minutes":30,"room_retention_hours":72,"presence_timeout_seconds":0,"audit_retention_days":90,` +
+	`"max_participants_per_room":100,"max_concurrent_rooms":1000,"max_stored_bytes":67108864,"empty_room_timeout_minutes":30,"room_retention_hours":72,"presence_timeout_seconds":0,"audit_retention_days":90,` +
 	`"access_token_ttl_seconds":3600,"refresh_token_ttl_seconds":86400,"signing_algorithm":"EdDSA","signing_key_rotation_days":0,` +
 	`"requests_per_second":500,"burst":1000,"allowed_origins":[]}`
 

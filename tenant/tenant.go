@@ -27,6 +27,7 @@ type Tenant struct {
 
 	// What follows from the record and the operator's Baseline, ready for requests:
 	Settings     Settings // the overrides on top of the defaults
+	InForce      Ceilings // the most that the tenant itself may set, its own ceilings included
 	Document     []byte   // the settings as JSON, complete
 	ETag         string   // of Document, quoted
 	ClientConfig []byte   // the part of Document that a participant's client is given
@@ -39,6 +40,7 @@ type stored struct {
 	Status    Status     `json:"status"`
 	CreatedAt usher.Time `json:"created_at"`
 	Overrides Overrides  `json:"config"`             // the settings that the tenant has set itself
+	Ceilings  Ceilings   `json:"ceilings,omitempty"` // that an operator has raised for this tenant
 	Version   int64      `json:"config_version"`     // of the settings: 1 at creation, one more with each change
 	EndRooms  bool       `json:"end_rooms,omitzero"` // of a suspended tenant: the sweep ends its rooms
 }
@@ -66,7 +68,7 @@ var tenants = store.Table[*entry]{
 		_, err := e.on(Baseline{}, 0)
 		return e, err
 	},
-	Encode: func(e *entry) ([]byte, error) { return json.Marshal(e.record) },
+	Encode: func(e *entry) ([]byte, error) { return json.Marshal(e.record, json.Deterministic(true)) },
 }
 
 // guardedByTenant is the Guard of a tenant's keys: whoever writes one writes the tenant's record too.
@@ -81,12 +83,15 @@ func (e *entry) on(b Baseline, revision int64) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, err
 	}
-	e.compiled.Store(&compiled{baseline: revision, tenant: t})
+	if revision != uncommitted {
+		e.compiled.Store(&compiled{baseline: revision, tenant: t})
+	}
 	return t, nil
 }
 
 // compile works out all that follows from a record.
 func compile(r stored, b Baseline) (Tenant, error) {
+	b = b.InForce(r.Ceilings)
 	settings, err := Resolve(r.Overrides, b)
 	if err != nil {
 		return Tenant{}, fmt.Errorf("resolve the settings: %w", err)
@@ -100,7 +105,14 @@ func compile(r stored, b Baseline) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, fmt.Errorf("write the client's settings: %w", err)
 	}
-	return Tenant{stored: r, Settings: settings, Document: document, ETag: usher.ETag(document), ClientConfig: client}, nil
+	return Tenant{stored: r, Settings: settings, InForce: b.Ceilings, Document: document, ETag: usher.ETag(document), ClientConfig: client}, nil
+}
+
+// compiledEntry is the tenant as the index holds it, when it was compiled on the Baseline of the revision already.
+func compiledEntry(t Tenant, baseline int64) *entry {
+	e := &entry{record: t.stored}
+	e.compiled.Store(&compiled{baseline: baseline, tenant: t})
+	return e
 }
 
 // keep writes the tenant.

@@ -106,7 +106,8 @@ func (s *Service) Versions(id ID) ([]Version, error) {
 // Version is one version and the whole document as it then was, on the operator's defaults as they are now.
 func (s *Service) Version(id ID, n int64) (Version, Settings, error) {
 	snapshot := s.log.Snapshot()
-	if _, err := Find(snapshot, id); err != nil {
+	owner, err := Find(snapshot, id)
+	if err != nil {
 		return Version{}, Settings{}, err
 	}
 	v, err := findVersion(snapshot, id, n)
@@ -114,7 +115,7 @@ func (s *Service) Version(id ID, n int64) (Version, Settings, error) {
 		return Version{}, Settings{}, err
 	}
 	b, _ := baselineOf(snapshot)
-	settings, err := Resolve(v.Overrides, b)
+	settings, err := Resolve(v.Overrides, b.InForce(owner.Ceilings))
 	if err != nil {
 		return Version{}, Settings{}, usher.Internal(err, "resolve version %d of %s", n, id)
 	}
@@ -130,14 +131,20 @@ func findVersion(r store.Reader, id ID, n int64) (storedVersion, error) {
 }
 
 // Rollback makes the settings of an earlier version those of a new one. What that version did not set follows its
-// default again. A ceiling that the operator has lowered since refuses it.
+// default again. A ceiling that the operator has lowered since refuses it, but for the operator, who raises it.
 func (s *Service) Rollback(ctx context.Context, id ID, n int64, ifMatch string, by Actor) (Tenant, error) {
-	return s.changeSettings(ctx, id, ifMatch, by, "config.rollback", func(tx *store.Tx, t Tenant, b Baseline) (Overrides, error) {
-		v, err := findVersion(tx, id, n)
+	return s.changeSettings(ctx, id, ifMatch, by, "config.rollback", func(r store.Reader, t Tenant, b Baseline) (choice, error) {
+		v, err := findVersion(r, id, n)
 		if err != nil {
-			return t.Overrides, err
+			return choice{}, err
 		}
-		o, _, err := Overrides{}.Patch([]byte(v.Overrides.String()), b)
-		return o, err
+		set, err := v.Overrides.members()
+		if err != nil {
+			return choice{}, usher.Internal(err, "read version %d of %s", n, id)
+		}
+		if by.raisesCeilings() {
+			t.Ceilings = nil // it has had its say on every setting
+		}
+		return b.choose(Overrides{}, t.Ceilings, set, by)
 	})
 }

@@ -40,6 +40,9 @@ func configCommand() *cobra.Command {
 			return u.done(c, patch, ofTenant(args[0], "/config"), map[string]any{key: value}, "set "+key+" of "+args[0])
 		}),
 		edit, apply,
+		verb("defaults", "Show the operator's defaults, and the ceilings in force", func(c *cobra.Command, u *client, _ []string) error {
+			return u.show(c, get, "/api/v1/defaults", nil)
+		}),
 		verb("versions TENANT", "List the versions of the settings", func(c *cobra.Command, u *client, args []string) error {
 			return u.showAll(c, ofTenant(args[0], "/config/versions"), "versions", columns{"version", "changed_at", "changed_by", "request_id", "diff"})
 		}),
