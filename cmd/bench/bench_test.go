@@ -226,3 +226,63 @@ func TestWhatCannotBeWrittenIsFoundAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// Who is refused is not fast: a refused add counts as one that took as long as the whole of what was timed.
+func TestARefusedAddIsNotAFastOne(t *testing.T) {
+	t.Parallel()
+	o := outcome{Took: time.Minute}
+	for i := range 100 {
+		o.Latencies = append(o.Latencies, time.Duration(i)*time.Millisecond)
+	}
+	o.Answers = len(o.Latencies)
+	for _, c := range []struct {
+		refused int
+		share   float64
+		want    float64
+	}{{0, .5, .05}, {0, .99, .099}, {1, .99, .099}, {2, .99, 60}, {100, .5, 60}, {98, .5, .099}} {
+		o.Refused = c.refused
+		if got := seconds(o, c.share); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%d refused: the percentile at %v is %v s, want %v", c.refused, c.share, got, c.want)
+		}
+	}
+}
+
+// A round goes on until it has samples enough, and not for ever.
+func TestARoundGoesOnUntilItHasEnough(t *testing.T) {
+	t.Parallel()
+	h := &harness{quick: true}
+	s := h.sampling(0)
+	if s.ended(0) || s.ended(leastSamplesQuick-1) {
+		t.Error("it ends with too few")
+	}
+	if !s.ended(leastSamplesQuick) {
+		t.Error("it goes on with enough")
+	}
+	s.last = time.Now()
+	if !s.ended(0) {
+		t.Error("it goes on for ever")
+	}
+	var said int
+	h.say = func(string, ...any) { said++ }
+	if h.enough("x", 0, 20) == nil || h.enough("x", 19, 20) != nil || said != 1 || h.enough("x", 20, 20) != nil || said != 1 {
+		t.Errorf("it has said %d times that there are too few", said)
+	}
+	if h := (&harness{}); h.sampling(time.Hour).ended(1<<30) || h.leastAdds() <= (&harness{quick: true}).leastAdds() {
+		t.Error("a full round is no longer than a quick one")
+	}
+}
+
+// A document of members is JSON, and as large as it may be.
+func TestMembersFillADocument(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{200, 4096, 1<<20 - 1} {
+		text := members(`{"metadata":{`, `"%d":{}`, size)
+		var read struct{ Metadata map[string]any }
+		if err := json.Unmarshal([]byte(text), &read); err != nil || len(text) > size || len(text) < size-20 || len(read.Metadata) < size/20 {
+			t.Errorf("%d bytes for %d, with %d members: %v", len(text), size, len(read.Metadata), err)
+		}
+	}
+	if n := len(largest()); n != metadataMost {
+		t.Errorf("the largest metadata has %d bytes", n)
+	}
+}

@@ -161,32 +161,39 @@ func (g *gateway) send(method, path, key string, body any, want int, revision in
 	return answer, resp.Header, err
 }
 
-// owner is a tenant that may do as much as a tenant ever may.
+// owner is a tenant with its first key.
 type owner struct{ ID, Key string }
 
-// tenants makes some. All that is raised above the defaults are bounds.
+// tenants makes some that may do as much as a tenant ever may.
 func (g *gateway) tenants(n int) ([]owner, error) { return g.tenantsWith(n, 100_000) }
 
-// tenantsWith is tenants that may make so many requests in a second.
+// tenantsWith is tenants that may make so many requests in a second. The operator makes them: what is raised above the
+// defaults is bounds, and nobody raises its own.
 func (g *gateway) tenantsWith(n, perSecond int) ([]owner, error) {
+	config := map[string]any{"requests_per_second": perSecond, "burst": perSecond, "max_participants_per_room": 10_000, "max_concurrent_rooms": 100_000,
+		"max_stored_bytes": 1 << 40}
 	all := make([]owner, n)
 	for i := range all {
-		text, _, err := g.call(http.MethodPost, "/api/v1/tenants", operatorKey, map[string]any{"name": fmt.Sprintf("Tenant %d", i), "config": map[string]any{
-			"requests_per_second": perSecond, "burst": perSecond, "max_participants_per_room": 10_000, "max_concurrent_rooms": 100_000,
-		}}, http.StatusCreated)
-		if err != nil {
+		var err error
+		if all[i], err = g.tenant(fmt.Sprintf("Tenant %d", i), config); err != nil {
 			return nil, err
 		}
-		var made struct {
-			Tenant struct{ ID string }
-			APIKey string `json:"api_key"`
-		}
-		if err := json.Unmarshal(text, &made); err != nil {
-			return nil, err
-		}
-		all[i] = owner{made.Tenant.ID, made.APIKey}
 	}
 	return all, nil
+}
+
+// tenant makes one with settings that are not the defaults.
+func (g *gateway) tenant(name string, config map[string]any) (owner, error) {
+	text, _, err := g.call(http.MethodPost, "/api/v1/tenants", operatorKey, map[string]any{"name": name, "config": config}, http.StatusCreated)
+	if err != nil {
+		return owner{}, err
+	}
+	var made struct {
+		Tenant struct{ ID string }
+		APIKey string `json:"api_key"`
+	}
+	err = json.Unmarshal(text, &made)
+	return owner{made.Tenant.ID, made.APIKey}, err
 }
 
 func keysOf(owners []owner) (keys []string) {

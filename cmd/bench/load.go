@@ -9,13 +9,17 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // serveLoad is the child that puts load on servers. For each plan it connects, says so, waits for a word, and answers with
@@ -41,22 +45,63 @@ func serveLoad([]string) error {
 		if err := in.Decode(&begin); err != nil {
 			return err
 		}
-		if err := out.Encode(p.run(clients)); err != nil {
+		l := &loading{plan: &p}
+		var word errgroup.Group
+		if p.Held {
+			word.Go(func() error {
+				var enough any
+				defer l.enough.Store(true)
+				return in.Decode(&enough)
+			})
+		}
+		done := l.run(clients)
+		if err := word.Wait(); err != nil {
+			return err
+		}
+		if err := out.Encode(done); err != nil {
 			return err
 		}
 	}
+}
+
+// loading is a plan that is being run.
+type loading struct {
+	*plan
+	began    time.Time
+	answered atomic.Int64
+	enough   atomic.Bool // the word was heard
+}
+
+// goesOn says whether requests are still begun.
+func (l *loading) goesOn() bool {
+	switch took := time.Since(l.began); {
+	case took < l.For:
+		return true
+	case took >= l.Most:
+		return false
+	}
+	return l.Held && !l.enough.Load() || l.answered.Load() < int64(l.Least)
 }
 
 // client is one connection and what it has seen.
 type client struct {
 	plan      *plan
 	n         int // which of the connections
+	address   string
 	conn      net.Conn
 	reader    *bufio.Reader
 	sent      int
 	latencies []time.Duration
 	refused   int
+	statuses  map[int]int
 	failure   string
+}
+
+func (c *client) connect() (err error) {
+	if c.conn, err = new(net.Dialer).DialContext(context.Background(), "tcp", c.address); err == nil {
+		c.reader = bufio.NewReaderSize(c.conn, 64<<10)
+	}
+	return err
 }
 
 func (p *plan) connect() ([]*client, error) {
@@ -69,28 +114,29 @@ func (p *plan) connect() ([]*client, error) {
 		if turn := i % (len(p.Beside) + 1); turn > 0 {
 			address = p.Beside[turn-1]
 		}
-		conn, err := new(net.Dialer).DialContext(context.Background(), "tcp", address)
-		if err != nil {
+		clients[i] = &client{plan: p, n: i, address: address, statuses: make(map[int]int)}
+		if err := clients[i].connect(); err != nil {
 			return nil, err
 		}
-		clients[i] = &client{plan: p, n: i, conn: conn, reader: bufio.NewReaderSize(conn, 64<<10)}
 	}
 	return clients, nil
 }
 
-func (p *plan) run(clients []*client) (o outcome) {
-	began := time.Now()
-	end := began.Add(p.For)
+func (l *loading) run(clients []*client) (o outcome) {
+	l.began = time.Now()
 	var running sync.WaitGroup
 	for _, c := range clients {
-		running.Go(func() { c.run(began, end) })
+		running.Go(func() { c.run(l) })
 	}
 	running.Wait()
-	o.Took = time.Since(began)
+	o.Took, o.Least, o.Statuses = time.Since(l.began), l.Least, make(map[int]int)
 	for _, c := range clients {
 		_ = c.conn.Close() // every answer was read
 		o.Latencies = append(o.Latencies, c.latencies...)
 		o.Refused += c.refused
+		for status, n := range c.statuses {
+			o.Statuses[status] += n
+		}
 		if o.Failure == "" {
 			o.Failure = c.failure
 		}
@@ -102,12 +148,13 @@ func (p *plan) run(clients []*client) (o outcome) {
 
 // run sends one request after another. With a rate, each has its time, and its latency counts from then: a server that is
 // late does not slow down who asks it (coordinated omission).
-func (c *client) run(began, end time.Time) {
+func (c *client) run(l *loading) {
 	var interval time.Duration
 	if c.plan.PerSecond > 0 {
 		interval = time.Duration(c.plan.Connections) * time.Second / time.Duration(c.plan.PerSecond)
 	}
-	due := began.Add(interval * time.Duration(c.n) / time.Duration(c.plan.Connections))
+	due := l.began.Add(interval * time.Duration(c.n) / time.Duration(c.plan.Connections))
+	cycle := c.cycle()
 	ready := c.render(nil)
 	for {
 		now := time.Now()
@@ -118,14 +165,18 @@ func (c *client) run(began, end time.Time) {
 			now = due
 			due = due.Add(interval)
 		}
-		if c.plan.Each > 0 && c.sent == c.plan.Each || c.plan.Each == 0 && !time.Now().Before(end) {
+		if c.plan.Each > 0 && c.sent == c.plan.Each || c.plan.Each == 0 && !l.goesOn() {
 			return
+		}
+		if len(cycle) > 0 {
+			ready = cycle[(c.n+c.sent)%len(cycle)]
 		}
 		done, err := c.exchange(ready)
 		if err != nil {
 			c.failure = err.Error()
 			return
 		}
+		l.answered.Add(1)
 		if done {
 			c.latencies = append(c.latencies, time.Since(now))
 		} else {
@@ -138,8 +189,19 @@ func (c *client) run(began, end time.Time) {
 	}
 }
 
+// cycle is the requests of a cycle, ready to be sent.
+func (c *client) cycle() (ready [][]byte) {
+	for _, turn := range c.plan.Request.Cycle {
+		ready = append(ready, c.request(nil, turn.Path, turn.Body, "", turn.Token))
+	}
+	return ready
+}
+
 // exchange sends the request and says whether it was done, or refused as a plan may expect.
 func (c *client) exchange(request []byte) (done bool, err error) {
+	if c.plan.Want.Any {
+		return true, c.count(request)
+	}
 	if _, err := c.conn.Write(request); err != nil {
 		return false, err
 	}
@@ -153,17 +215,47 @@ func (c *client) exchange(request []byte) (done bool, err error) {
 		return false, err
 	}
 	done = h.status == w.Status && h.size >= w.Least && h.size <= w.Most && bytes.HasPrefix(begins, []byte(w.Begins))
-	if refused := w.Refused != 0 && h.status == w.Refused && h.retryAfter; !done && !refused {
+	if refused := slices.Contains(w.Refused, h.status) && h.retryAfter; !done && !refused {
 		return false, fmt.Errorf("answered %d with %d bytes, want %d with %d to %d: %s", h.status, h.size, w.Status, w.Least, w.Most, begins)
 	}
 	_, err = c.reader.Discard(h.size)
 	return done, err
 }
 
+// count sends the request and counts the status of the answer. Who is refused with a large body may find the connection closed.
+func (c *client) count(request []byte) error {
+	h, err := c.send(request)
+	if err == nil && (h.status < 200 || h.status >= 500 && h.status != http.StatusServiceUnavailable) {
+		return fmt.Errorf("answered %d", h.status)
+	}
+	c.statuses[h.status]++
+	if err == nil && !h.last {
+		return nil
+	}
+	_ = c.conn.Close() // what was sent over it was answered, or is lost
+	return c.connect()
+}
+
+// send is an exchange of which nothing but the head is looked at.
+func (c *client) send(request []byte) (h head, err error) {
+	_, unsent := c.conn.Write(request)
+	if h, err = readHead(c.reader); err != nil { // whoever does not take the whole body may have answered all the same
+		return head{}, errors.Join(unsent, err)
+	}
+	if unsent != nil {
+		return h, unsent
+	}
+	if !h.last {
+		_, err = c.reader.Discard(h.size)
+	}
+	return h, err
+}
+
 // head is what matters of the head of an answer.
 type head struct {
 	status, size int
 	retryAfter   bool // it says when to come again
+	last         bool // no more answers come over this connection, or none that can be told apart
 }
 
 func readHead(r *bufio.Reader) (h head, err error) {
@@ -184,6 +276,7 @@ func readHead(r *bufio.Reader) (h head, err error) {
 		if len(line) == 2 {
 			return h, nil
 		}
+		h.last = h.last || bytes.HasPrefix(line, []byte("Connection: close")) || bytes.HasPrefix(line, []byte("Transfer-Encoding: "))
 		h.retryAfter = h.retryAfter || bytes.HasPrefix(line, []byte("Retry-After: "))
 		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
 			if h.size, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
@@ -203,12 +296,18 @@ func (c *client) render(b []byte) []byte {
 	}
 	if r.Changes != nil {
 		owner := r.Changes.Owners[c.n%len(r.Changes.Owners)]
-		path, body, key = "/api/v1/tenants/"+owner.ID+"/config", fmt.Sprintf(`{"burst":%d}`, 50_000+(c.n+c.sent)%1000), owner.Key
+		path, body, key = "/api/v1/tenants/"+owner.ID+"/config", fmt.Sprintf(`{"burst":%d}`, 50_000+(c.n+c.sent)%1000), operatorKey
 	}
 	if r.Turns != nil {
 		turn := r.Turns[c.n*c.plan.Each+c.sent]
 		path, body, token = turn.Path, turn.Body, turn.Token
 	}
+	return c.request(b, path, body, key, token)
+}
+
+// request appends a request with what the plan says of all.
+func (c *client) request(b []byte, path, body, key, token string) []byte {
+	r := c.plan.Request
 	b = fmt.Appendf(b, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, path, c.plan.Address)
 	for name, value := range r.Header {
 		b = fmt.Appendf(b, "%s: %s\r\n", name, value)

@@ -57,8 +57,8 @@ func (h *harness) measureCluster() ([]figure, error) {
 		apart.Request.Seats.Apart = true
 		apart.For = max(h.each, 3*time.Second) // for enough samples of what is seen
 		var seen []time.Duration
-		alone, err := h.during(apart, func(stop <-chan struct{}) (err error) {
-			_, seen, err = joinsSeen(gateways[0], gateways[1], watched, fmt.Sprintf("Watched %d", round), stop)
+		alone, err := h.during(apart, func() (err error) {
+			_, seen, err = h.joinsSeen(gateways[0], gateways[1], watched, fmt.Sprintf("Watched %d", round), apart.For)
 			return err
 		}, measured...)
 		if err != nil {
@@ -86,8 +86,8 @@ func (h *harness) measureCluster() ([]figure, error) {
 			of("p99", millis(shared.percentile(.99)), "ms"))
 		figures[2].add(millis(alone.percentile(.5)))
 		figures[3].add(millis(alone.percentile(.99)))
-		figures[4].add(millis(percentile(seen, .5)), of("samples", float64(len(seen)), ""))
-		figures[5].add(millis(percentile(seen, .99)))
+		figures[4].add(millis(percentile(seen, .5)))
+		figures[5].add(millis(percentile(seen, .99)), spread(seen)...)
 	}
 	return figures, nil
 }

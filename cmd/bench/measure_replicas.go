@@ -35,20 +35,20 @@ func (h *harness) measureReplicas() ([]figure, error) {
 		h.say("replicas, round %d of %d", round+1, h.rounds)
 		full := h.adding(first, busy, 64)
 		var own, seen []time.Duration
-		if _, err := h.during(full, func(stop <-chan struct{}) (err error) {
-			own, seen, err = joinsSeen(first, second, watched, fmt.Sprintf("Watched %d", round), stop)
+		if _, err := h.during(full, func() (err error) {
+			own, seen, err = h.joinsSeen(first, second, watched, fmt.Sprintf("Watched %d", round), full.For)
 			return err
 		}, first.process); err != nil {
 			return nil, fmt.Errorf("visibility: %w", err)
 		}
 		f8a.add(float64(percentile(seen, .5))/float64(percentile(own, .5)), of("seen", millis(percentile(seen, .5)), "ms"),
 			of("answered", millis(percentile(own, .5)), "ms"), of("samples", float64(len(seen)), ""))
-		f8b.add(float64(percentile(seen, .99))/float64(percentile(own, .99)), of("seen", millis(percentile(seen, .99)), "ms"),
-			of("answered", millis(percentile(own, .99)), "ms"))
+		f8b.add(float64(percentile(seen, .99))/float64(percentile(own, .99)), append([]number{of("seen", millis(percentile(seen, .99)), "ms"),
+			of("answered", millis(percentile(own, .99)), "ms")}, spread(seen)...)...)
 
 		var events watchedEvents
-		saturated, err := h.during(h.adding(first, busy, 64), func(stop <-chan struct{}) (err error) {
-			events, err = h.watch(first.etcd, stop)
+		saturated, err := h.during(h.adding(first, busy, 64), func() (err error) {
+			events, err = h.watch(first.etcd)
 			return err
 		}, first.process)
 		if err != nil {
@@ -63,8 +63,8 @@ func (h *harness) measureReplicas() ([]figure, error) {
 		paced.PerSecond = 2000
 		paced.For = max(h.each, 2*time.Second) // in less, the wait for the last answer alone makes it look slower
 		var inForce []time.Duration
-		adds, err := h.during(paced, func(stop <-chan struct{}) (err error) {
-			inForce, err = settingsSeen(first, second, watched, stop)
+		adds, err := h.during(paced, func() (err error) {
+			inForce, err = h.settingsSeen(first, second, watched, paced.For)
 			return err
 		}, first.process)
 		if err != nil {
@@ -73,36 +73,27 @@ func (h *harness) measureReplicas() ([]figure, error) {
 		if adds.perSecond() < 1900 {
 			return nil, fmt.Errorf("only %.0f adds per second were made", adds.perSecond())
 		}
-		f12.add(millis(percentile(inForce, .99)), of("p50", millis(percentile(inForce, .5)), "ms"), of("changes", float64(len(inForce)), ""),
-			of("adds", adds.perSecond(), "/s"))
+		f12.add(millis(percentile(inForce, .99)), append([]number{of("p50", millis(percentile(inForce, .5)), "ms"), of("adds", adds.perSecond(), "/s")},
+			spread(inForce)...)...)
 	}
 	return []figure{f8a, f8b, f9a, f9b, f12}, nil
 }
 
-// during puts the load on and measures something else while it lasts.
-func (h *harness) during(p plan, measure func(stop <-chan struct{}) error, on ...*process) (run, error) {
-	stop, measured := make(chan struct{}), make(chan error, 1)
-	go func() { measured <- measure(stop) }()
-	r, err := h.put(p, on...)
-	close(stop)
-	return r, errors.Join(err, <-measured)
+// during puts the load on and measures something else, for which the load is held as long as it takes.
+func (h *harness) during(p plan, measure func() error, on ...*process) (run, error) {
+	p.Most = p.For + 4*patience // for the case that nobody says that it is enough
+	return h.putWhile(p, measure, on...)
 }
 
 // joinsSeen adds one after another at the first gateway, and asks the second for the room until the new one is in it. Both
 // times count from the request on.
-func joinsSeen(first, second *gateway, o owner, room string, stop <-chan struct{}) (own, seen []time.Duration, err error) {
+func (h *harness) joinsSeen(first, second *gateway, o owner, room string, lasting time.Duration) (own, seen []time.Duration, err error) {
 	path := "/api/v1/rooms/" + url.PathEscape(room)
 	if err := madeSeen(first, second, o, path); err != nil {
 		return nil, nil, err
 	}
-	for n := 2; ; n++ {
-		select {
-		case <-stop:
-			slices.Sort(own)
-			slices.Sort(seen)
-			return own, seen, enough(len(own))
-		default:
-		}
+	sampled := h.sampling(lasting)
+	for n := 2; !sampled.ended(len(seen)); n++ {
 		began, answered := time.Now(), make(chan error, 1)
 		var took time.Duration
 		go func() {
@@ -122,6 +113,9 @@ func joinsSeen(first, second *gateway, o owner, room string, stop <-chan struct{
 		}
 		own, seen = append(own, took), append(seen, visible)
 	}
+	slices.Sort(own)
+	slices.Sort(seen)
+	return own, seen, h.enough("joins seen", len(seen), sampled.least)
 }
 
 // madeSeen makes the room by a first joining, and waits until the second gateway has it.
@@ -138,26 +132,13 @@ func madeSeen(first, second *gateway, o owner, path string) error {
 	return err
 }
 
-func enough(samples int) error {
-	if samples < 20 {
-		return fmt.Errorf("only %d samples", samples)
-	}
-	return nil
-}
-
 // settingsSeen changes a setting at the first gateway, and asks the second until it is in force there.
-func settingsSeen(first, second *gateway, o owner, stop <-chan struct{}) (took []time.Duration, err error) {
-	path := "/api/v1/tenants/" + o.ID + "/config"
-	for n := 0; ; n++ {
-		select {
-		case <-stop:
-			slices.Sort(took)
-			return took, enough(len(took))
-		default:
-		}
+func (h *harness) settingsSeen(first, second *gateway, o owner, lasting time.Duration) (took []time.Duration, err error) {
+	path, sampled := "/api/v1/tenants/"+o.ID+"/config", h.sampling(lasting)
+	for n := 0; !sampled.ended(len(took)); n++ {
 		burst, began, answered := 50_000+n%1000, time.Now(), make(chan error, 1)
 		go func() {
-			_, _, err := first.call(http.MethodPatch, path, o.Key, map[string]int{"burst": burst}, http.StatusOK)
+			_, _, err := first.call(http.MethodPatch, path, operatorKey, map[string]int{"burst": burst}, http.StatusOK)
 			answered <- err
 		}()
 		err := second.until(o.Key, path, func(text []byte) bool {
@@ -169,6 +150,8 @@ func settingsSeen(first, second *gateway, o owner, stop <-chan struct{}) (took [
 			return nil, err
 		}
 	}
+	slices.Sort(took)
+	return took, h.enough("settings seen", len(took), sampled.least)
 }
 
 // until asks the gateway, each time for a newer revision than it has shown, until the answer is as wanted. The gateway
@@ -198,7 +181,7 @@ type watchedEvents struct {
 }
 
 // watch follows the participants in etcd, as any client may.
-func (h *harness) watch(endpoint string, stop <-chan struct{}) (w watchedEvents, err error) {
+func (h *harness) watch(endpoint string) (w watchedEvents, err error) {
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}})
 	if err != nil {
 		return w, err
@@ -207,12 +190,10 @@ func (h *harness) watch(endpoint string, stop <-chan struct{}) (w watchedEvents,
 	var from, to int64
 	var began, last time.Time
 	events := client.Watch(h.ctx, "/usher/v1/participants/", clientv3.WithPrefix())
-	for {
+	sampled := h.sampling(h.each)
+	for !sampled.ended(len(w.lags)) {
 		select {
-		case <-stop:
-			slices.Sort(w.lags)
-			w.revisionsPerSecond = float64(to-from) / last.Sub(began).Seconds()
-			return w, enough(len(w.lags))
+		case <-time.After(time.Until(sampled.until(len(w.lags)))):
 		case response := <-events:
 			now := time.Now()
 			if err := response.Err(); err != nil {
@@ -233,4 +214,10 @@ func (h *harness) watch(endpoint string, stop <-chan struct{}) (w watchedEvents,
 			}
 		}
 	}
+	slices.Sort(w.lags)
+	if !last.After(began) {
+		return w, errors.New("all that was committed was seen at once, so there is no rate")
+	}
+	w.revisionsPerSecond = float64(to-from) / last.Sub(began).Seconds()
+	return w, h.enough("commits seen", len(w.lags), sampled.least)
 }

@@ -21,6 +21,9 @@ type plan struct {
 	Beside      []string // more addresses: the connections take turns
 	Connections int
 	For         time.Duration // how long requests are begun
+	Least       int           // answers: while there are fewer, requests are begun for longer than For
+	Held        bool          // requests are begun for longer than For, until a word that it is enough
+	Most        time.Duration // the longest that they are begun for either reason
 	Each        int           // how many requests each connection makes, instead of for a time; 0 for as many as go
 	PerSecond   int           // how many are begun, spread evenly over the connections; 0 for as many as go
 	Request     request
@@ -36,12 +39,14 @@ type request struct {
 	Seats        *seats
 	Changes      *changes
 	Turns        []turn // each is sent once; Each of the plan says how many of them are a connection's
+	Cycle        []turn // each connection sends one after the other, and begins again
 }
 
 // turn is one request among several.
 type turn struct{ Path, Token, Body string }
 
-// changes are of a setting, to another value each time. The connections are divided among the tenants.
+// changes are of a setting, to another value each time, by the operator: it is above what a tenant may set itself. The
+// connections are divided among the tenants.
 type changes struct{ Owners []owner }
 
 // seats fills rooms. The connections are divided among tenants, and those of a tenant fill one room together, then the
@@ -61,15 +66,18 @@ type want struct {
 	Status      int
 	Least, Most int    // bytes of the body
 	Begins      string // the body
-	Refused     int    // a status that is no failure if it comes with Retry-After, but is counted apart; 0: none
+	Refused     []int  // statuses that are no failure if they come with Retry-After, but are counted apart
+	Any         bool   // every answer is counted by its status instead, be it 2xx, 4xx or 503; and it is no failure when a connection is closed
 }
 
 // outcome is what became of a plan.
 type outcome struct {
 	Answers   int
 	Took      time.Duration
+	Least     int             // of the plan
 	Latencies []time.Duration // sorted
 	Refused   int             // that are not among the answers
+	Statuses  map[int]int     // of Any: how many answers had each; 0 is a connection that was closed without one
 	Failure   string          // the first answer that was not as wanted
 }
 
@@ -96,21 +104,36 @@ type run struct {
 func (r run) cpuEach() float64 { return r.CPU.Seconds() / float64(r.Answers) }
 
 // put puts the load on the first of the processes, and measures what it costs them all.
-func (h *harness) put(p plan, on ...*process) (run, error) {
+func (h *harness) put(p plan, on ...*process) (run, error) { return h.putWhile(p, nil, on...) }
+
+// putWhile is put, with a load that is held until something else is measured.
+func (h *harness) putWhile(p plan, measure func() error, on ...*process) (run, error) {
+	p.Held = measure != nil
 	settle()
 	if _, err := ask[string](h.load, p); err != nil { // it has connected
 		return run{}, err
 	}
 	profiled := h.profile(p, on[0])
 	before := cpus(on)
-	done, err := ask[outcome](h.load, nil)
+	if err := h.load.tell("begin"); err != nil {
+		return run{}, err
+	}
+	var measured error
+	if measure != nil {
+		measured = measure()
+		if err := h.load.tell("enough"); err != nil {
+			return run{}, errors.Join(measured, err)
+		}
+	}
+	var done outcome
+	err := h.load.hear(&done)
 	r := run{outcome: done, Each: cpus(on)}
 	for i := range r.Each {
 		r.Each[i] -= before[i]
 		r.CPU += r.Each[i]
 	}
 	if err == nil {
-		err = profiled()
+		err = errors.Join(profiled(), measured)
 	}
 	switch {
 	case err != nil:

@@ -106,3 +106,31 @@ func TestTurnsAreEachTakenOnce(t *testing.T) {
 		}
 	}
 }
+
+// A plan that is held goes on until a word, one that has too few answers until it has them, and neither for ever. What any answer
+// is wanted of is counted by status.
+func TestALoadGoesOnAsLongAsItIsHeld(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	server, address, err := h.bare(bare{Bytes: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.stop)
+	p := plan{
+		Address: address, Connections: 2, For: time.Millisecond, PerSecond: 100, Want: want{Any: true},
+		Request: request{Method: http.MethodGet, Cycle: []turn{{Path: "/0"}, {Path: "/1", Body: "{}"}}},
+	}
+	held, err := h.during(p, func() error { time.Sleep(300 * time.Millisecond); return nil }, server)
+	if err != nil || held.Took < 300*time.Millisecond || held.Statuses[http.StatusOK] != held.Answers || held.Answers < 10 {
+		t.Errorf("held for %s: %v, %d answers, %v", held.Took, held.Statuses, held.Answers, err)
+	}
+	p.Least, p.Most = 20, time.Minute
+	if enough, err := h.put(p, server); err != nil || enough.Answers < 20 || enough.Took > 30*time.Second {
+		t.Errorf("%d answers after %s: %v", enough.Answers, enough.Took, err)
+	}
+	p.Most = 50 * time.Millisecond
+	if bounded, err := h.put(p, server); err != nil || bounded.Answers >= 20 {
+		t.Errorf("%d answers after %s: %v", bounded.Answers, bounded.Took, err)
+	}
+}

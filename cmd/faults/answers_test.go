@@ -39,7 +39,7 @@ func (w *workload) checkAnswers(log *witness) (broken []string) {
 			if there := log.settings[c.value]; (c.fate() == done && !there) || (c.fate() == refused && there) {
 				found.add("the value %d was in the log: %t: %s", c.value, there, c)
 			}
-		case listKind, readKind, configKind, keyKind, revokeKind:
+		case listKind, readKind, configKind, keyKind, revokeKind, nameKind, storeKind, tryKind:
 		}
 	}
 	for tag, c := range told {

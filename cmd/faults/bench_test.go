@@ -92,9 +92,9 @@ func newBench(t *testing.T, o clusterOptions) *bench {
 		b.gateways = append(b.gateways, g)
 	}
 	b.waitReady(t)
-	b.work = newWorkload(t, b.gateways, *perSecond)
+	b.work = newWorkload(t, b.gateways, *perSecond, o.quota == 0 && o.data == nil)
 	b.witness = newWitness(b.cluster.client, &b.work.broken)
-	for _, s := range b.work.schools {
+	for _, s := range append(b.work.schools, b.work.namesake.school, b.work.locks.revoked, b.work.locks.suspended) {
 		b.witness.schools[s.id] = s
 	}
 	b.witness.begin(t)

@@ -16,9 +16,12 @@ type room struct {
 	named  bool   // by a name, under which there may be several rooms, one after the other
 
 	mu    sync.Mutex
-	seats []string // participants that somebody was told of; guarded by mu
-	calls int      // guarded by mu
+	seats []known // participants that somebody was told of; guarded by mu
+	calls int     // guarded by mu
 }
+
+// known is a participant, with its refresh token if it was told alone.
+type known struct{ pid, refresh string }
 
 // Rooms are short, so that their histories can be checked.
 const (
@@ -62,20 +65,20 @@ func (s *school) ended(r *room, c *call) {
 	s.rooms = append(s.rooms, r)
 }
 
-// seat is one that somebody was told of; "" for none.
-func (r *room) seat(random *rand.Rand) string {
+// seat is one that somebody was told of; the zero one for none.
+func (r *room) seat(random *rand.Rand) known {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.seats) == 0 {
-		return ""
+		return known{}
 	}
 	return r.seats[random.IntN(len(r.seats))]
 }
 
-func (r *room) told(pid string) {
+func (r *room) told(pid, refresh string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.seats = append(r.seats, pid)
+	r.seats = append(r.seats, known{pid, refresh})
 }
 
 func (r *room) path() string { return "/api/v1/rooms/" + r.ref }
@@ -131,7 +134,8 @@ func (w *workload) addSeat(r *room, g *gateway, seat wanted, idem string, look b
 	w.ask(r.school.key, c)
 	if c.status == http.StatusCreated {
 		pid := c.answer["participant_id"].(string)
-		r.told(pid)
+		r.told(pid, c.refresh)
+		c.refresh = "" // the memory of a long run stays small
 		if look {
 			w.look(r, g, c, pid)
 		}
@@ -173,7 +177,7 @@ func (w *workload) bulk(r *room, random *rand.Rand) {
 	w.ask(r.school.key, c)
 	for _, item := range c.items() {
 		if item.pid != "" {
-			r.told(item.pid)
+			r.told(item.pid, "")
 		}
 	}
 }
@@ -216,7 +220,8 @@ func (c *call) items() []item {
 }
 
 func (w *workload) remove(r *room, random *rand.Rand) {
-	pid := r.seat(random)
+	seat := r.seat(random)
+	pid := seat.pid
 	if pid == "" || r.named { // a name may be another room's by now
 		return
 	}
@@ -225,10 +230,16 @@ func (w *workload) remove(r *room, random *rand.Rand) {
 	if c.status == http.StatusNotFound {
 		w.broken.add("a participant that was acknowledged is not found: %s", c)
 	}
+	w.holds(c, w.refreshing(r, seat))
 }
 
 func (w *workload) end(r *room, random *rand.Rand) *call {
-	return w.ask(r.school.key, &call{kind: endKind, gateway: w.anyGateway(random), method: "POST", path: r.path() + "/end", school: r.school, room: r})
+	seat := r.seat(random)
+	c := w.ask(r.school.key, &call{kind: endKind, gateway: w.anyGateway(random), method: "POST", path: r.path() + "/end", school: r.school, room: r})
+	if !r.named { // the room of the name may be another one than the seat's
+		w.holds(c, w.refreshing(r, seat))
+	}
+	return c
 }
 
 // list asks who is in the room, as everybody must see it by now.

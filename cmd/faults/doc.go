@@ -9,7 +9,8 @@
 // What is run (processes): process_test.go, etcd_test.go, gateway_test.go; the links between them: link_test.go. What is asked of
 // it (workload): workload_test.go, calls_test.go, settings_test.go. What must hold (checks): witness_test.go at every revision
 // of the log, answers_test.go for every answer, linear_test.go for histories of rooms and settings, index_test.go for the
-// gateways' indexes, leak_test.go for what they hold. What is done to it (faults): faults_test.go, log_test.go, full_test.go.
+// gateways' indexes, leak_test.go for what they hold. Workload and check of one promise each: names_test.go, credentials_test.go,
+// stored_test.go. Whether the checks find what is wrong: witness_check_test.go. What is done to it (faults): faults_test.go, log_test.go, full_test.go.
 //
 // What does not live here: faults that need no process of their own, which are tested where the code is that meets them
 // (store, gateway).

@@ -305,10 +305,15 @@ func (w *workload) newEra() {
 		s.rooms = nil
 		s.mu.Unlock()
 	}
+	w.namesake.forget()
+	if w.hoarder != nil {
+		w.hoarder.forget()
+	}
 }
 
 func (w *witness) newEra() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.byTag, w.elected, w.settings = make(map[string][]*seatRecord), make(map[string]bool), make(map[int]bool)
+	w.taken = newTakenAway() // what was revoked may be in force again
 }

@@ -89,6 +89,7 @@ func (r *registry) keys(w *workload, random *rand.Rand) {
 	if gone.status == http.StatusNotFound {
 		w.broken.add("a key that was made cannot be revoked: %s", gone)
 	}
+	w.holds(gone, reading(secret))
 	if gone.fate() != done {
 		return
 	}

@@ -31,6 +31,9 @@ type witness struct {
 	elected  map[string]bool                   // participants who were told to record, ever
 	settings map[int]bool                      // values that the registry's setting ever had
 	suspects []suspect                         // elections that are right only if somebody has left in the same revision
+	names    map[string]map[string]string      // the room that each name leads to, by tenant and name
+	taken    *takenAway
+	stored   *stored
 
 	stop      context.CancelFunc
 	following sync.WaitGroup
@@ -68,7 +71,7 @@ type seatRecord struct {
 
 func newWitness(client *clientv3.Client, broken *problems) *witness {
 	return &witness{client: client, broken: broken, schools: make(map[string]*school), byTag: make(map[string][]*seatRecord),
-		elected: make(map[string]bool), settings: make(map[int]bool)}
+		elected: make(map[string]bool), settings: make(map[int]bool), taken: newTakenAway()}
 }
 
 // begin follows the log from what it is now.
@@ -81,14 +84,21 @@ func (w *witness) begin(t testing.TB) {
 		t.Fatal(err)
 	}
 	w.mu.Lock()
-	w.revision, w.keys = response.Header.Revision, make(map[string]int64)
-	w.rooms, w.seats, w.counts = make(map[string]map[string]*roomRecord), make(map[string]map[string]*seatRecord), make(map[string]int)
-	for _, kv := range response.Kvs {
-		w.put(kv)
-	}
+	w.load(response.Header.Revision, response.Kvs)
 	w.mu.Unlock()
 	ctx, w.stop = context.WithCancel(context.Background())
 	w.following.Go(func() { w.follow(ctx) }) // ends with ctx
+}
+
+// load takes what the log holds at a revision. Called under mu.
+func (w *witness) load(revision int64, kvs []*mvccpb.KeyValue) {
+	w.revision, w.keys = revision, make(map[string]int64)
+	w.rooms, w.seats, w.counts = make(map[string]map[string]*roomRecord), make(map[string]map[string]*seatRecord), make(map[string]int)
+	w.names, w.stored = make(map[string]map[string]string), newStored()
+	for _, kv := range kvs {
+		w.put(kv)
+	}
+	w.taken.fresh = nil // who sat there already was let in before
 }
 
 func (w *witness) end() {
@@ -137,15 +147,20 @@ func (w *witness) hear(events []*clientv3.Event) {
 			n = len(events)
 		}
 		touched := make(map[string]string) // tenant/room → tenant
+		named := make(map[string]bool)     // tenants
 		for _, e := range events[:n] {
 			if e.Type == mvccpb.DELETE {
-				w.remove(string(e.Kv.Key))
+				w.remove(string(e.Kv.Key), revision)
 			} else {
 				w.put(e.Kv)
 			}
-			if table, path, _ := strings.Cut(strings.TrimPrefix(string(e.Kv.Key), prefix), "/"); table == "rooms" || table == "participants" {
-				parts := strings.Split(path, "/")
+			table, path, _ := strings.Cut(strings.TrimPrefix(string(e.Kv.Key), prefix), "/")
+			parts := strings.Split(path, "/")
+			if table == "rooms" || table == "participants" {
 				touched[parts[0]+"/"+parts[1]] = parts[0]
+			}
+			if table == "rooms" || table == "room-names" {
+				named[parts[0]] = true
 			}
 		}
 		for room, tenant := range touched {
@@ -153,6 +168,12 @@ func (w *witness) hear(events []*clientv3.Event) {
 		}
 		for _, tenant := range slices.Compact(slices.Sorted(maps.Values(touched))) {
 			w.lookAll(revision, tenant)
+		}
+		for tenant := range named {
+			w.lookNames(revision, tenant)
+		}
+		for _, problem := range append(w.taken.look(revision), w.stored.look(revision)...) {
+			w.broken.add("%s", problem)
 		}
 		w.revision, events = revision, events[n:]
 	}
@@ -169,7 +190,25 @@ func (w *witness) put(kv *mvccpb.KeyValue) {
 			w.broken.add("%s does not decode: %v", key, err)
 		}
 	}
+	w.stored.put(table, parts[0], key, len(kv.Value))
 	switch table {
+	case "tenants":
+		var t tenantRecord
+		read(&t)
+		w.stored.bound(t)
+		w.taken.tenant(t, kv.ModRevision)
+	case "api-keys":
+		var k struct {
+			ID string `json:"id"`
+		}
+		read(&k)
+		w.taken.key(key, k.ID)
+	case "room-names":
+		var n struct {
+			RoomID string `json:"room_id"`
+		}
+		read(&n)
+		w.name(parts[0], parts[1], n.RoomID)
 	case "tenant-versions": // the tenant itself shows only the last of those that one transaction made
 		var t struct {
 			Config struct {
@@ -196,6 +235,7 @@ func (w *witness) put(kv *mvccpb.KeyValue) {
 		s.created = kv.CreateRevision
 		if kv.CreateRevision == kv.ModRevision {
 			w.byTag[s.DisplayName] = append(w.byTag[s.DisplayName], s)
+			w.taken.seated(parts[0], s)
 		}
 		w.seats[room][s.ID] = s
 	case "room-counts":
@@ -222,12 +262,17 @@ func (w *witness) wasElected(tenant, pid, tag string) bool {
 	return false
 }
 
-// remove takes that a key is gone. Called under mu.
-func (w *witness) remove(key string) {
+// remove takes that a key is gone since the revision. Called under mu.
+func (w *witness) remove(key string, revision int64) {
 	delete(w.keys, key)
 	table, path, _ := strings.Cut(strings.TrimPrefix(key, prefix), "/")
 	parts := strings.Split(path, "/")
+	w.stored.remove(key)
 	switch table {
+	case "api-keys":
+		w.taken.revoke(key, revision)
+	case "room-names":
+		w.name(parts[0], parts[1], "")
 	case "rooms":
 		delete(w.rooms[parts[0]], parts[1])
 	case "participants":
@@ -305,16 +350,11 @@ func (w *witness) lookAll(revision int64, tenant string) {
 	if school == nil {
 		return
 	}
-	live, names := 0, make(map[string]string)
-	for id, r := range w.rooms[tenant] {
-		if r.Status == "ended" {
-			continue
+	live := 0
+	for _, r := range w.rooms[tenant] {
+		if r.Status != "ended" {
+			live++
 		}
-		live++
-		if other, taken := names[r.Name]; taken {
-			w.broken.add("revision %d: %s and %s of %s are both called %q", revision, id, other, tenant, r.Name)
-		}
-		names[r.Name] = id
 	}
 	if live != w.counts[tenant] || live > school.live {
 		w.broken.add("revision %d: %s counts %d rooms, has %d, and may have %d", revision, tenant, w.counts[tenant], live, school.live)

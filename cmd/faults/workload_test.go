@@ -2,6 +2,7 @@ package faults
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,6 +26,9 @@ type workload struct {
 	limiter  *rate.Limiter
 	schools  []*school
 	registry *registry
+	namesake *namesake
+	locks    *locksmith
+	hoarder  *hoarder  // nil: this log has no room for one
 	epoch    time.Time // what times of calls are measured from
 
 	gate     sync.RWMutex // held for reading during a call; quiet holds it for writing
@@ -31,6 +36,7 @@ type workload struct {
 	answered atomic.Int64 // calls
 	tags     atomic.Int64
 	broken   problems // what a call itself found wrong
+	enforced enforced // what answers said of Usher-Enforced
 
 	mu    sync.Mutex
 	calls []*call // of the era; guarded by mu
@@ -72,17 +78,21 @@ const (
 	configKind kind = "config"
 	keyKind    kind = "key"
 	revokeKind kind = "revoke"
+	nameKind   kind = "name"  // a room is made, renamed or ended
+	storeKind  kind = "store" // bytes are added, or removed
+	tryKind    kind = "try"   // what must be refused, for what gave the right to it was taken away
 )
 
 // call is a request and what came of it.
 type call struct {
-	kind    kind
-	gateway *gateway
-	method  string
-	path    string
-	body    any
-	headers []string // pairs
-	strong  bool     // a read, as new as every answer that anybody has had before it
+	kind     kind
+	gateway  *gateway
+	method   string
+	path     string
+	body     any
+	headers  []string      // pairs
+	strong   bool          // a read, as new as every answer that anybody has had before it
+	patience time.Duration // 0 for the client's
 
 	school *school
 	room   *room
@@ -97,6 +107,7 @@ type call struct {
 	code         string
 	header       http.Header
 	answer       map[string]any
+	refresh      string // the refresh token of the seat that was added, until it is known to its room
 	raw          string
 }
 
@@ -139,7 +150,9 @@ func (w *workload) ask(key string, c *call) *call {
 		}
 		body = bytes.NewReader(encoded)
 	}
-	request, err := http.NewRequest(c.method, c.gateway.url+c.path, body)
+	ctx, cancel := within(cmp.Or(c.patience, clientTimeout))
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, c.method, c.gateway.url+c.path, body)
 	if err != nil {
 		panic(err)
 	}
@@ -166,6 +179,7 @@ func (w *workload) ask(key string, c *call) *call {
 				w.broken.add("an answer is no JSON: %s", c)
 			}
 			c.code, _ = c.answer["code"].(string)
+			c.refresh, _ = c.answer["refresh_token"].(string)
 			c.forgetTokens()
 			w.hear(c)
 		}
@@ -223,9 +237,16 @@ func (w *workload) judge(c *call) {
 		w.broken.add("an internal error: %s", c)
 	case c.status == http.StatusServiceUnavailable && c.header.Get("Retry-After") == "":
 		w.broken.add("a 503 without Retry-After: %s", c)
-	case c.status == http.StatusTooManyRequests:
+	case c.status == http.StatusTooManyRequests && !c.strangers():
 		w.broken.add("the bench is limited: %s", c)
 	}
+}
+
+// strangers says whether an answer that refuses one too many is for the budget of a seat, or of callers without a credential
+// that is known, such as an API key that was revoked. The bench spends these, and no tenant's.
+func (c *call) strangers() bool {
+	policy := c.header.Get("RateLimit-Policy")
+	return policy != "" && !strings.HasPrefix(policy, `"tenant";`)
 }
 
 // hear notes how new an answer is, before its time has ended.
@@ -263,7 +284,8 @@ var schoolConfigs = []map[string]any{
 	{"duplicate_participant_policy": "allow", "max_participants_per_room": 5},
 }
 
-func newWorkload(t testing.TB, gateways []*gateway, perSecond int) *workload {
+// newWorkload makes the tenants; hoards says whether there is one among them that keeps as much as it may.
+func newWorkload(t testing.TB, gateways []*gateway, perSecond int, hoards bool) *workload {
 	t.Helper()
 	w := &workload{
 		gateways: gateways, limiter: rate.NewLimiter(rate.Limit(perSecond), 10), epoch: time.Now(),
@@ -279,7 +301,10 @@ func newWorkload(t testing.TB, gateways []*gateway, perSecond int) *workload {
 		s.id, s.key = w.newTenant(t, fmt.Sprintf("school %d", i), body)
 		w.schools = append(w.schools, s)
 	}
-	w.registry = newRegistry(t, w)
+	w.registry, w.namesake, w.locks = newRegistry(t, w), newNamesake(t, w), newLocksmith(t, w)
+	if hoards {
+		w.hoarder = newHoarder(t, w)
+	}
 	for _, g := range gateways { // all know the keys before they are used without a word of a revision
 		w.ask(operatorKey, &call{kind: readKind, gateway: g, method: "GET", path: w.registry.path("/config"), strong: true})
 	}
@@ -312,7 +337,7 @@ func (w *workload) tally() string {
 	for _, c := range w.calls {
 		fates[c.fate()]++
 	}
-	return fmt.Sprintf("%d calls: %d done, %d refused, %d of unknown outcome", len(w.calls), fates[done], fates[refused], fates[unknown])
+	return fmt.Sprintf("%d calls: %d done, %d refused, %d of unknown outcome; %s", len(w.calls), fates[done], fates[refused], fates[unknown], &w.enforced)
 }
 
 func (w *workload) newTenant(t testing.TB, name string, config map[string]any) (id, key string) {
@@ -331,8 +356,18 @@ func (w *workload) anyGateway(random *rand.Rand) *gateway {
 
 // act makes one call, or a few that belong together.
 func (w *workload) act(random *rand.Rand) {
-	if random.IntN(10) == 0 {
+	switch n := random.IntN(200); {
+	case n < 20:
 		w.registry.act(w, random)
+		return
+	case n < 30:
+		w.namesake.act(w, random)
+		return
+	case n < 34:
+		w.locks.act(w, random)
+		return
+	case n < 38 && w.hoarder != nil:
+		w.hoarder.act(w, random)
 		return
 	}
 	w.schools[random.IntN(len(w.schools))].act(w, random)
