@@ -17,6 +17,7 @@ import (
 type Tx struct {
 	tables   map[string]Definition
 	snapshot *Snapshot
+	prefix   string           // of every key in the log
 	changes  map[Key]edit     // the newest change of each key
 	order    []Key            // keys in the order of their first change, so that transactions are reproducible
 	guards   map[Key]struct{} // records that must be unchanged for the commit
@@ -45,8 +46,8 @@ type undo struct {
 	grown   int64
 }
 
-func newTx(tables map[string]Definition, snapshot *Snapshot) *Tx {
-	return &Tx{tables: tables, snapshot: snapshot, changes: make(map[Key]edit), guards: make(map[Key]struct{})}
+func newTx(tables map[string]Definition, snapshot *Snapshot, prefix string) *Tx {
+	return &Tx{tables: tables, snapshot: snapshot, prefix: prefix, changes: make(map[Key]edit), guards: make(map[Key]struct{})}
 }
 
 // begin notes that another decision is under way.
@@ -210,7 +211,7 @@ func (tx *Tx) counted(e edit) int64 {
 	if e.row == nil {
 		return 0
 	}
-	return int64(len(e.table.layout().name) + 1 + len(e.path) + e.table.size(e.row, len(e.value)))
+	return int64(len(tx.prefix) + len(e.table.layout().name) + 1 + len(e.path) + e.table.size(e.row, len(e.value)))
 }
 
 // countedBefore is for how many bytes the record counted before the change.

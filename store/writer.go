@@ -306,7 +306,7 @@ func follows(g *group, written map[Key]struct{}) bool {
 // transaction for itself, and otherwise comes back to get one; one with more bytes than are left has a transaction that
 // begins with it, or comes back for one.
 func (w *writer) decideGroup(snapshot *Snapshot, members []*submission, b budget) (g *group, rest []*submission) {
-	g = &group{tx: newTx(w.store.index.tables, snapshot)}
+	g = &group{tx: newTx(w.store.index.tables, snapshot, w.store.options.Prefix)}
 	if w.store.options.Decided != nil {
 		g.tx.reads = new([]Key)
 	}
