@@ -201,7 +201,7 @@ const tryPatience = 12 * time.Second
 
 // enforced counts what answers to what takes something away said of it.
 type enforced struct {
-	mu                    sync.Mutex
+	mu            sync.Mutex
 	whole, partly int // guarded by mu
 }
 
