@@ -50,6 +50,7 @@ func (r *Record) participant() (Participant, error) {
 var Participants = store.Table[Record]{
 	Name:   rooms.SeatsTable,
 	Bucket: 2, // a room's
+	Live:   func(r Record) bool { return !r.Left },
 	Decode: func(_ string, value []byte) (Record, error) { return readRecord(value) },
 	Encode: func(r Record) ([]byte, error) { return r.JSON, nil },
 }

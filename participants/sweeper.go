@@ -108,7 +108,7 @@ func (s *Service) sweepSilent(ctx context.Context) (silent int, err error) {
 func (s *Service) takeOutSilent(ctx context.Context, snapshot *store.Snapshot, owner tenant.Tenant, room rooms.Room) (taken int, err error) {
 	var suspects []ID
 	prefix := path(owner.ID, room.ID, "")
-	for row := range Participants.Scan(snapshot, prefix, "") {
+	for row := range Participants.ScanLive(snapshot, prefix) {
 		if id := ID(row.Path[len(prefix):]); s.silent(snapshot, owner, room.ID, id) {
 			suspects = append(suspects, id)
 		}

@@ -58,7 +58,7 @@ func (r *replacement) add(c change) error {
 			return nil
 		}
 	}
-	return r.into.put(c.table.layout(), c.row)
+	return r.into.put(c.table, c.row)
 }
 
 // begin turns to another table.

@@ -137,6 +137,24 @@ func (r rows) scan(l layout, prefix, after string) iter.Seq[record] {
 	}
 }
 
+func (r rows) scanLive(t Definition, prefix string) iter.Seq[record] {
+	l := t.layout()
+	return func(yield func(record) bool) {
+		for found := range r.walk(l.name, l.bucketOf(prefix), "") {
+			in, ok := found.(*bucket)
+			if !ok {
+				if row := found.(record); t.live(row) && !yield(row) {
+					return
+				}
+				continue
+			}
+			if !in.scanLive(prefix, yield) {
+				return
+			}
+		}
+	}
+}
+
 // walk yields what memdb has in the table under the prefix, from the path on.
 func (r rows) walk(table, prefix, from string) iter.Seq[any] {
 	return func(yield func(any) bool) {
@@ -191,21 +209,22 @@ func (w *writing) change(changes []change) error {
 			}
 			continue
 		}
-		if err := w.put(c.table.layout(), c.row); err != nil {
+		if err := w.put(c.table, c.row); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *writing) put(l layout, row record) error {
+func (w *writing) put(t Definition, row record) error {
 	var err error
+	l := t.layout()
 	if l.bucket == 0 {
 		err = w.txn.Insert(l.name, row)
 	} else {
 		var in *bucket
 		if in, err = w.bucket(l, l.bucketOf(row.rowPath())); err == nil {
-			in.put(row)
+			in.put(row, t.live(row))
 		}
 	}
 	if err != nil {
