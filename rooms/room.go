@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -141,6 +142,7 @@ type record struct {
 var Rooms = store.Table[Room]{
 	Name:      "rooms",
 	Aggregate: true,
+	By:        byName,
 	Decode: func(_ string, value []byte) (Room, error) {
 		var r record
 		err := json.Unmarshal(value, &r)
@@ -189,5 +191,14 @@ func encodeJSON[T any](t T) ([]byte, error) { return json.Marshal(t) }
 
 // Path is where the room lies, below rooms/ and, for its seats, below participants/.
 func Path(t tenant.ID, id ID) string { return string(t) + "/" + string(id) }
+
+// byName is where the room lies among those of its name: {tenant}/{name, URL-escaped}/{room}.
+func byName(path string, r Room) string {
+	t, id, ok := strings.Cut(path, "/")
+	if !ok {
+		return ""
+	}
+	return namePath(tenant.ID(t), r.Name) + "/" + id
+}
 
 func namePath(t tenant.ID, name string) string { return string(t) + "/" + url.PathEscape(name) }

@@ -18,6 +18,7 @@ func TestRowsAreWhatAMapWouldHold(t *testing.T) {
 		table := numbers
 		table.Bucket = rapid.IntRange(0, 2).Draw(t, "bucket")
 		table.Live = func(n int) bool { return n%3 == 0 }
+		table.By = secondPath
 		ix, err := newIndex([]Definition{table})
 		if err != nil {
 			t.Fatal(err)
@@ -178,6 +179,7 @@ func (m *mapOfRows) check(t *rapid.T) {
 				t.Fatalf("under %q after %q there is\n%v, want\n%v", prefix, after, got, want)
 			}
 			m.checkLive(t, s.snapshot, prefix)
+			m.checkOrder(t, s)
 		}
 	}
 }

@@ -20,6 +20,10 @@ type Table[R any] struct {
 	// Live, when set, says of which records most questions about many are: the participants who have not left. Where the
 	// table has buckets, ScanLive passes over the others without looking at them. It must follow from the record alone.
 	Live func(R) bool
+	// By, when set, gives each record a second path, by which ScanBy finds it: {tenant}/{name}/{room} for {tenant}/{room}.
+	// No two records may have the same; the empty one is none. It must follow from the path and the record alone. It costs
+	// the index a row of its own for each record, written when the second path changes.
+	By func(path string, value R) string
 	// Lifetime, when not 0, is how long a record stays after it was last written: the log deletes it then, at the latest
 	// a 48th of the lifetime later. At least a second.
 	Lifetime time.Duration
@@ -130,6 +134,8 @@ type Definition interface {
 	encode(row record) ([]byte, error)
 	adopt(row record, created, modified int64) record
 	live(row record) bool
+	ordered() bool // has a By
+	by(row record) string
 }
 
 func (t Table[R]) layout() layout  { return layout{t.Name, t.Bucket} }
@@ -154,6 +160,10 @@ func (t Table[R]) adopt(row record, created, modified int64) record {
 }
 
 func (t Table[R]) live(row record) bool { return t.Live == nil || t.Live(row.(*Row[R]).Value) }
+
+func (t Table[R]) ordered() bool { return t.By != nil }
+
+func (t Table[R]) by(row record) string { return t.By(row.rowPath(), row.(*Row[R]).Value) }
 
 func (r *Row[R]) rowPath() string                      { return r.Path }
 func (r *Row[R]) revisions() (created, modified int64) { return r.Created, r.Modified }
