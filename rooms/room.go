@@ -176,7 +176,7 @@ type Count struct {
 // Counts is the table of counts: {tenant}.
 var Counts = store.Table[Count]{Name: "room-counts", Aggregate: true, Decode: decodeJSON[Count], Encode: encodeJSON[Count]}
 
-// The tables of the package participants, whose records lie under the path of their room, or at it.
+// The tables of the package participants, whose records lie under the path of their room.
 const (
 	SeatsTable    = "participants"
 	PresenceTable = "presence"
