@@ -237,8 +237,9 @@ func leave(tx *store.Tx, t tenant.ID, room rooms.ID, id ID, reason LeaveReason, 
 }
 
 // seatedIn answers which active seats a user has in the room, for rooms.Admit. The room's users are gathered once for
-// all decisions that share the snapshot; the index keeps no second order of participants for it, since that would double
-// what a participant costs in memory, and most tenants never ask (policy allow).
+// all decisions that share the snapshot, from those who are active: whoever has left costs nothing. The index keeps no
+// second order of participants for it, since that would double what a participant costs in memory, and most tenants never
+// ask (policy allow).
 func seatedIn(tx *store.Tx, t tenant.ID, room rooms.ID) func(user string) []rooms.Seat {
 	prefix := path(t, room, "")
 	return func(user string) []rooms.Seat {
@@ -265,8 +266,8 @@ func seatedIn(tx *store.Tx, t tenant.ID, room rooms.ID) func(user string) []room
 // usersIn lists the paths of the active participants of each user.
 func usersIn(snapshot *store.Snapshot, prefix string) map[string][]string {
 	users := make(map[string][]string)
-	for row := range Participants.Scan(snapshot, prefix, "") {
-		if user := row.Value.ExternalUserID(); user != "" && !row.Value.Left {
+	for row := range Participants.ScanLive(snapshot, prefix) {
+		if user := row.Value.ExternalUserID(); user != "" {
 			users[user] = append(users[user], row.Path)
 		}
 	}

@@ -45,10 +45,7 @@ func (s *Service) Affected(t tenant.ID, before, after tenant.Settings) (affected
 // rolesIn counts the active participants by role.
 func rolesIn(snapshot *store.Snapshot, t tenant.ID, room rooms.ID) map[string]int {
 	count := make(map[string]int)
-	for row := range Participants.Scan(snapshot, path(t, room, ""), "") {
-		if row.Value.Left {
-			continue
-		}
+	for row := range Participants.ScanLive(snapshot, path(t, room, "")) {
 		if p, err := row.Value.participant(); err == nil {
 			count[p.Role]++
 		}

@@ -9,8 +9,13 @@
 //	    {"id":"p_01j…","room_id":"room_01j…","display_name":"John Doe","external_user_id":"user_123",
 //	     "role":"participant","joined_at":"2026-01-06T10:00:00.000Z"}
 //
-//	presence/{tenant}/{room}
-//	    {"p_01j…":"2026-01-06T10:00:30.000Z"}: when each was last heard of; see presence.go
+//	presence/{tenant}/{room}/{chunk}
+//	    {"p_01j…":1767693630000}: when each was last heard of, in milliseconds since 1970. The chunk is "all" for a room of up
+//	    to 256 active participants; a larger one has "00" to "15"; see heard.go
+//
+//	presence-through/{replica}
+//	    {"at":"2026-01-06T10:00:30.000Z","behind":{"tenant_01j…":"2026-01-06T10:00:12.000Z"}}: how far a replica has written
+//	    what it heard; see watermark.go. Leased: it goes an hour after the replica has died
 //
 // The value of a participant is what the API answers, byte for byte, so a list is a join of stored bytes. Ids grow in the order of
 // joining, so the path is also the order of a list. A participant is active while it has not left and its room has not

@@ -78,11 +78,14 @@ func (s *Service) List(t tenant.ID, ref rooms.Ref, q Query) (Page, error) {
 func list(snapshot *store.Snapshot, t tenant.ID, room rooms.Room, prefix string, q Query) (Page, error) {
 	ending := endingOf(snapshot, t, room, q.Pin)
 	page := Page{participants: make([][]byte, 0, min(q.Limit, room.ParticipantCount)), Pin: q.Pin}
-	after := ""
-	if q.After != "" {
-		after = path(t, room.ID, q.After)
+	rows := Participants.Scan(snapshot, prefix, after(t, room.ID, q))
+	switch {
+	case q.Active && ending != nil:
+		return page, nil
+	case q.Active && q.After == "" && q.Pin == snapshot.Revision(): // and so nobody has left since
+		rows = Participants.ScanLive(snapshot, prefix)
 	}
-	for row := range Participants.Scan(snapshot, prefix, after) {
+	for row := range rows {
 		if row.Created > q.Pin {
 			break // and so are all that follow
 		}
@@ -101,6 +104,14 @@ func list(snapshot *store.Snapshot, t tenant.ID, room rooms.Room, prefix string,
 		page.Last = ID(row.Path[len(prefix):])
 	}
 	return page, nil
+}
+
+// after is the path behind which the list goes on; "" for its beginning.
+func after(t tenant.ID, room rooms.ID, q Query) string {
+	if q.After == "" {
+		return ""
+	}
+	return path(t, room, q.After)
 }
 
 // Get finds a participant, as JSON.
@@ -135,10 +146,7 @@ func (s *Service) CountJoinedBefore(t tenant.ID, moment usher.Time) (n int) {
 }
 
 func countJoinedBefore(snapshot *store.Snapshot, prefix string, moment usher.Time) (n int) {
-	for row := range Participants.Scan(snapshot, prefix, "") {
-		if row.Value.Left {
-			continue
-		}
+	for row := range Participants.ScanLive(snapshot, prefix) {
 		if p, err := row.Value.participant(); err == nil && p.JoinedAt.Before(moment.Time) {
 			n++
 		}

@@ -49,7 +49,9 @@ func (p Participant) left(reason LeaveReason, at usher.Time) Participant {
 }
 
 // Definitions are the tables of this package.
-func Definitions() []store.Definition { return []store.Definition{Participants, Presence} }
+func Definitions() []store.Definition {
+	return []store.Definition{Participants, Presence, Watermarks}
+}
 
 // path is where a participant lies; an empty id gives the prefix of all in the room.
 func path(t tenant.ID, room rooms.ID, id ID) string { return rooms.Path(t, room) + "/" + string(id) }

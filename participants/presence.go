@@ -3,13 +3,13 @@ package participants
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"golang.org/x/sync/errgroup"
 
 	"usher"
@@ -21,33 +21,23 @@ import (
 // How presence works with many replicas and few writes.
 //
 // A heartbeat is kept in the memory of the replica that hears it. Once in a quarter of the tenant's timeout each replica
-// writes, for each room in which it has heard somebody, when that was: one record for the room, into which all replicas
-// merge by compare, many rooms to a transaction. So the log sees a write per room and quarter, however many participants
-// beat however often, and everything needed to judge somebody's silence is in it.
+// writes, for each room in which it has heard somebody, when that was: one record for the room, or sixteen for a large one
+// (heard.go), into which all replicas merge by compare, many to a transaction. So the log sees a few writes per room and
+// quarter, however many participants beat however often, and everything needed to judge somebody's silence is in it.
 //
 // The leader of the sweep (sweeper.go) reads these records. It grants what a beat may take until it shows: a quarter for
-// the replica to write it, and slack for clocks that differ. A replica that dies takes with it what it has not written,
-// at most a quarter's beats; who beats at least every half of the timeout has been heard elsewhere by then. While the log
-// was out of reach nobody's silence counts: time begins anew when it is back.
-
-// Heard is when the participants of a room were last heard of. Who is not in it was not heard of since it joined.
-type Heard map[ID]usher.Time
-
-// Presence is the table of what was heard: {tenant}/{room}.
-var Presence = store.Table[Heard]{
-	Name: rooms.PresenceTable, Aggregate: true,
-	Decode: func(_ string, value []byte) (h Heard, err error) {
-		err = json.Unmarshal(value, &h)
-		return h, err
-	},
-	Encode: func(h Heard) ([]byte, error) { return json.Marshal(h, json.Deterministic(true)) },
-}
+// the replica to write it, and slack for clocks that differ. What a replica has heard and cannot write for longer than that
+// is not silence: each replica tells how far its beats are in the log, and silence counts only up to there (watermark.go).
+// A replica that dies takes with it what it has not written, at most a quarter's beats; who beats at least every half of
+// the timeout has been heard elsewhere by then. While the log was out of reach nobody's silence counts: time begins anew
+// when it is back.
 
 const (
-	presenceShare = 4               // a replica writes what it has heard this many times in a timeout
-	presenceSlack = 2 * time.Second // for clocks that differ, and for the write itself
-	presenceTick  = time.Second     // how often a replica looks which rooms are due
-	presenceRooms = 64              // how many rooms are written at once
+	presenceShare  = 4               // a replica writes what it has heard this many times in a timeout
+	presenceSlack  = 2 * time.Second // for clocks that differ, and for the write itself
+	presenceTick   = time.Second     // how often a replica looks which rooms are due
+	presenceAtOnce = 32              // how many records are written at once: the largest fit into one transaction together
+	presenceErrors = 3               // how many failures of one writing are told, of the first of them
 )
 
 // Silent says whether somebody who was last heard of then has been silent for longer than the timeout, with all that a
@@ -62,8 +52,10 @@ func presenceTimeout(s tenant.Settings) time.Duration {
 
 // presence is what this replica has heard and not written yet.
 type presence struct {
-	mu    sync.Mutex
-	rooms map[string]*roomPresence // guarded by mu; by the room's path
+	mu      sync.Mutex
+	rooms   map[string]*roomPresence // guarded by mu; by the room's path
+	writing map[*roomPresence]string // guarded by mu; what is on its way into the log, with the room's path
+	told    time.Time                // guarded by mu; when this replica last told how far it is; zero when nothing waited then
 }
 
 type roomPresence struct {
@@ -72,12 +64,13 @@ type roomPresence struct {
 }
 
 func (p *presence) beat(room string, id ID, now time.Time) {
-	p.merge(room, Heard{id: usher.At(now)}, now)
-}
-
-func (p *presence) merge(room string, heard Heard, since time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.merge(room, Heard{id: now.UnixMilli()}, now)
+}
+
+// merge is called under mu.
+func (p *presence) merge(room string, heard Heard, since time.Time) {
 	r := p.rooms[room]
 	if r == nil {
 		if p.rooms == nil {
@@ -86,19 +79,11 @@ func (p *presence) merge(room string, heard Heard, since time.Time) {
 		r = &roomPresence{heard: make(Heard), since: since}
 		p.rooms[room] = r
 	}
-	r.heard.add(heard)
+	r.heard.add(heard, nil)
+	r.since = earlier(r.since, since)
 }
 
-// add keeps the later of what was heard twice.
-func (h Heard) add(more Heard) {
-	for id, at := range more {
-		if at.After(h[id].Time) {
-			h[id] = at
-		}
-	}
-}
-
-// take hands out the rooms for which due holds, and forgets them.
+// take hands out the rooms for which due holds, to be written.
 func (p *presence) take(due func(room string, since time.Time) bool) map[string]*roomPresence {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,9 +92,25 @@ func (p *presence) take(due func(room string, since time.Time) bool) map[string]
 		if due(room, r.since) {
 			taken[room] = r
 			delete(p.rooms, room)
+			if p.writing == nil {
+				p.writing = make(map[*roomPresence]string)
+			}
+			p.writing[r] = room
 		}
 	}
 	return taken
+}
+
+// written forgets what was taken, but for the chunks that could not be written: they come the next time.
+func (p *presence) written(taken map[string]*roomPresence, failed []chunk) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range failed {
+		p.merge(c.room, c.heard, taken[c.room].since)
+	}
+	for _, r := range taken {
+		delete(p.writing, r)
+	}
 }
 
 // Heartbeat notes that the participant is still there. It writes nothing. While this replica cannot reach the log it
@@ -146,86 +147,103 @@ func (s *Service) heardAgain(a *admission) {
 	}
 }
 
-// KeepPresence writes what this replica hears, until the context ends, and then all that is left.
+// KeepPresence writes what this replica hears, and tells how far it has come with that, until the context ends, and then
+// writes all that is left. It may call failed from two goroutines at once.
 func (s *Service) KeepPresence(ctx context.Context, failed func(error)) {
+	var telling sync.WaitGroup
+	telling.Go(func() { // beside the writing, which may hang: ends with ctx
+		often(ctx, func() error { return s.TellPresence(ctx) }, failed)
+	})
+	often(ctx, func() error { return s.WritePresence(ctx, false) }, failed)
+	telling.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), presenceSlack)
+	defer cancel()
+	err := s.WritePresence(last, true)
+	if err == nil {
+		err = s.TellPresence(last) // that nothing waits; otherwise its last word stands
+	}
+	if err != nil {
+		failed(err)
+	}
+}
+
+// often does it in each tick until the context ends.
+func often(ctx context.Context, do func() error, failed func(error)) {
 	ticker := time.NewTicker(presenceTick)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			if err := s.WritePresence(ctx, false); err != nil && ctx.Err() == nil {
+			if err := do(); err != nil && ctx.Err() == nil {
 				failed(err)
 			}
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), presenceSlack)
-			defer cancel()
-			if err := s.WritePresence(last, true); err != nil {
-				failed(err)
-			}
 			return
 		}
 	}
 }
 
-// WritePresence writes what was heard in the rooms that are due, or in all.
+// WritePresence writes what was heard in the rooms that are due, or in all. What cannot be written is kept for the next
+// time, and whoever was heard is not taken for silent meanwhile.
 func (s *Service) WritePresence(ctx context.Context, all bool) error {
 	now := s.now()
 	snapshot := s.log.Snapshot()
 	taken := s.presence.take(func(room string, since time.Time) bool {
 		return all || now.Sub(since) >= shareOf(snapshot, room)
 	})
+	snapshot = s.log.Snapshot() // which has every seat that was heard
 	var (
 		writing  errgroup.Group
 		mu       sync.Mutex
+		failed   []chunk
 		failures []error
 	)
-	writing.SetLimit(presenceRooms)
+	writing.SetLimit(presenceAtOnce)
 	for _, room := range slices.Sorted(maps.Keys(taken)) {
-		writing.Go(func() error {
-			if err := s.writePresence(ctx, room, taken[room].heard); err != nil {
-				s.presence.merge(room, taken[room].heard, taken[room].since) // the next time, then
-				mu.Lock()
-				defer mu.Unlock()
-				failures = append(failures, err)
-			}
-			return nil
-		})
+		for _, c := range chunksOf(snapshot, room, taken[room].heard) {
+			writing.Go(func() error {
+				if err := s.writeChunk(ctx, c); err != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					failed = append(failed, c)
+					if len(failures) < presenceErrors {
+						failures = append(failures, err)
+					}
+				}
+				return nil
+			})
+		}
 	}
 	_ = writing.Wait() // no function returns one
-	return errors.Join(failures...)
+	s.presence.written(taken, failed)
+	if len(failed) == 0 {
+		return nil
+	}
+	return fmt.Errorf("write heartbeats: %d records failed: %w", len(failed), errors.Join(failures...))
+}
+
+func (s *Service) writeChunk(ctx context.Context, c chunk) error {
+	_, err := store.Commit(ctx, s.log, store.Change[struct{}]{
+		Aggregates: c.aggregates,
+		Decide: func(tx *store.Tx) (struct{}, error) {
+			c.write(tx)
+			return struct{}{}, nil
+		},
+	})
+	return err
 }
 
 // shareOf is for how long what was heard in the room may wait.
 func shareOf(r store.Reader, room string) time.Duration {
-	t, _, _ := strings.Cut(room, "/")
-	owner, err := tenant.Find(r, tenant.ID(t))
+	owner, err := tenant.Find(r, ownerOf(room))
 	if err != nil {
 		return 0
 	}
 	return presenceTimeout(owner.Settings) / presenceShare
 }
 
-func (s *Service) writePresence(ctx context.Context, room string, heard Heard) error {
-	_, err := store.Commit(ctx, s.log, store.Change[struct{}]{
-		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Presence.Key(room)} },
-		Decide: func(tx *store.Tx) (struct{}, error) {
-			// Who has left since then is only kept for longer than needed; to compare would be to wait for every join.
-			seen := tx.Unguarded()
-			if row, ok := rooms.Rooms.Get(seen, room); !ok || row.Value.Status == rooms.Ended {
-				return struct{}{}, nil
-			}
-			merged := make(Heard, len(heard))
-			if row, ok := Presence.Get(tx, room); ok {
-				merged.add(row.Value)
-			}
-			merged.add(heard)
-			maps.DeleteFunc(merged, func(id ID, _ usher.Time) bool {
-				row, ok := Participants.Get(seen, room+"/"+string(id))
-				return !ok || row.Value.Left
-			})
-			Presence.Put(tx, room, merged)
-			return struct{}{}, nil
-		},
-	})
-	return err
+// ownerOf is whose room lies at the path.
+func ownerOf(room string) tenant.ID {
+	t, _, _ := strings.Cut(room, "/")
+	return tenant.ID(t)
 }

@@ -51,6 +51,7 @@ var Participants = store.Table[Record]{
 	Name:      rooms.SeatsTable,
 	Bucket:    2, // a room's
 	GuardedBy: rooms.GuardedByRoom,
+	Live:      func(r Record) bool { return !r.Left },
 	Size: func(r Record) int {
 		if r.Left {
 			return len(r.JSON) + heardBytes

@@ -1,6 +1,7 @@
 package participants
 
 import (
+	"crypto/rand"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,13 +20,14 @@ type Service struct {
 	now     func() time.Time
 	joins   *prometheus.CounterVec // by outcome
 
+	replica  string // names this process among those that hear heartbeats; see Watermarks
 	presence presence
 	lists    lists
 }
 
 // New makes a Service on the log. registry is where the metrics go; nil for nowhere.
 func New(log *store.Store, tenants *tenant.Service, now func() time.Time, registry prometheus.Registerer) *Service {
-	return &Service{log: log, tenants: tenants, now: now, joins: newJoins(registry), lists: newLists()}
+	return &Service{log: log, tenants: tenants, now: now, joins: newJoins(registry), replica: rand.Text(), lists: newLists()}
 }
 
 // tokenSeat is the participant as its tokens name it.

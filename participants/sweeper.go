@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -76,6 +77,9 @@ func (w *Sweeper) Sweep(ctx context.Context) (rooms.Swept, error) {
 	if err == nil {
 		err = w.Participants.purge(ctx)
 	}
+	if err == nil {
+		err = w.Participants.forgetWatermarks(ctx)
+	}
 	return swept, errors.Join(failed, err)
 }
 
@@ -84,20 +88,22 @@ func (s *Service) sweepSilent(ctx context.Context) (silent int, err error) {
 	if state, _ := s.log.State(); state != store.Ready {
 		return 0, nil
 	}
-	if err := s.WritePresence(ctx, true); err != nil {
-		return 0, err
-	}
 	var failures []error
-	snapshot := s.log.Snapshot()
+	if err := s.WritePresence(ctx, true); err != nil { // whoever was heard stays all the same
+		failures = append(failures, err)
+	}
+	now := s.now()
+	all, snapshot := s.horizons(now)
 	for owner := range tenant.All(snapshot, "") {
 		if presenceTimeout(owner.Settings) == 0 {
 			continue
 		}
+		through := all.through(owner.ID, now)
 		for row := range rooms.Rooms.Scan(snapshot, string(owner.ID)+"/", "") {
 			if row.Value.ParticipantCount == 0 {
 				continue
 			}
-			n, err := s.takeOutSilent(ctx, snapshot, owner, row.Value)
+			n, err := s.takeOutSilent(ctx, snapshot, owner, row.Value, through)
 			silent += n
 			failures = append(failures, err)
 		}
@@ -105,18 +111,19 @@ func (s *Service) sweepSilent(ctx context.Context) (silent int, err error) {
 	return silent, errors.Join(failures...)
 }
 
-func (s *Service) takeOutSilent(ctx context.Context, snapshot *store.Snapshot, owner tenant.Tenant, room rooms.Room) (taken int, err error) {
+func (s *Service) takeOutSilent(ctx context.Context, snapshot *store.Snapshot, owner tenant.Tenant, room rooms.Room, through time.Time) (taken int, err error) {
 	var suspects []ID
 	prefix := path(owner.ID, room.ID, "")
-	for row := range Participants.Scan(snapshot, prefix, "") {
-		if id := ID(row.Path[len(prefix):]); s.silent(snapshot, owner, room.ID, id) {
+	quiet := s.silence(snapshot, owner, room.ID, through)
+	for row := range Participants.ScanLive(snapshot, prefix) {
+		if id := ID(row.Path[len(prefix):]); quiet.of(id, row.Value) {
 			suspects = append(suspects, id)
 		}
 	}
 	for len(suspects) > 0 {
 		some := suspects[:min(removalStep, len(suspects))]
 		suspects = suspects[len(some):]
-		n, err := s.timeOut(ctx, owner.ID, room.ID, some)
+		n, err := s.timeOut(ctx, owner.ID, room.ID, some, through)
 		if err != nil {
 			return taken, err
 		}
@@ -125,13 +132,11 @@ func (s *Service) takeOutSilent(ctx context.Context, snapshot *store.Snapshot, o
 	return taken, nil
 }
 
-// timeOut takes the suspects out that are silent still, on the records as they are when it is written.
-func (s *Service) timeOut(ctx context.Context, t tenant.ID, id rooms.ID, suspects []ID) (taken int, err error) {
+// timeOut takes the suspects out that are silent still, on the records as they are when it is written. How far silence
+// counts is not asked again, since time alone can only move it on (watermark.go).
+func (s *Service) timeOut(ctx context.Context, t tenant.ID, id rooms.ID, suspects []ID, through time.Time) (taken int, err error) {
 	return store.Commit(ctx, s.log, store.Change[int]{
-		Aggregates: func(*store.Snapshot) []store.Key {
-			at := rooms.Path(t, id)
-			return []store.Key{rooms.Rooms.Key(at), Presence.Key(at)}
-		},
+		Aggregates: func(*store.Snapshot) []store.Key { return suspicion(rooms.Path(t, id), suspects) },
 		Decide: func(tx *store.Tx) (int, error) {
 			owner, err := tenant.Find(tx, t)
 			if err != nil {
@@ -142,8 +147,9 @@ func (s *Service) timeOut(ctx context.Context, t tenant.ID, id rooms.ID, suspect
 				return 0, err
 			}
 			d := departure{tx: tx, tenant: t, room: room, reason: TimedOut, now: s.now()}
+			quiet := s.silence(tx.Unguarded(), owner, id, through)
 			for _, suspect := range suspects {
-				if s.silent(tx, owner, id, suspect) {
+				if row, ok := Participants.Get(tx, path(t, id, suspect)); ok && quiet.of(suspect, row.Value) {
 					if _, refused := d.participant(suspect); refused != nil {
 						return 0, refused
 					}
@@ -154,20 +160,40 @@ func (s *Service) timeOut(ctx context.Context, t tenant.ID, id rooms.ID, suspect
 	})
 }
 
-// silent says whether an active participant was not heard of for too long. Silence before this replica could read the
-// log without a break does not count: nobody could have written what was heard.
-func (s *Service) silent(r store.Reader, owner tenant.Tenant, room rooms.ID, id ID) bool {
-	row, ok := Participants.Get(r, path(owner.ID, room, id))
-	if !ok || row.Value.Left {
-		return false
+// suspicion is what the silence of these participants of the room is compared on: the room, and the records in which a
+// heartbeat of theirs may be written meanwhile, whatever the number of the room's chunks is.
+func suspicion(room string, suspects []ID) []store.Key {
+	keys := []store.Key{rooms.Rooms.Key(room), Presence.Key(chunkPath(room, wholeRoom))}
+	for _, id := range suspects {
+		if key := Presence.Key(chunkPath(room, chunkOf(id, wholeRoomMost+1))); !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
 	}
-	timeout, now, last := presenceTimeout(owner.Settings), s.now(), s.log.ReadySince()
-	if heard, ok := Presence.Get(r, rooms.Path(owner.ID, room)); ok && heard.Value[id].After(last) {
-		last = heard.Value[id].Time
+	return keys
+}
+
+// silence judges who of a room was not heard of for too long.
+type silence struct {
+	timeout time.Duration
+	since   time.Time // no silence before it counts
+	through time.Time // nor any after it: see horizons
+	heard   []Heard
+}
+
+// silence is that of a room's participants. Silence before this replica could read the log without a break does not count:
+// nobody could have written what was heard. Neither does what is later than all replicas have written what they heard.
+func (s *Service) silence(r store.Reader, owner tenant.Tenant, room rooms.ID, through time.Time) silence {
+	return silence{
+		timeout: presenceTimeout(owner.Settings), since: s.log.ReadySince(), through: through,
+		heard: heardIn(r, rooms.Path(owner.ID, room)),
 	}
-	if !Silent(last, timeout, now) {
+}
+
+// of says whether the participant is active and was silent for too long.
+func (q silence) of(id ID, record Record) bool {
+	if record.Left || !Silent(later(q.since, last(q.heard, id)), q.timeout, q.through) {
 		return false // as nearly always; who joined is not read
 	}
-	p, err := row.Value.participant()
-	return err == nil && Silent(p.JoinedAt.Time, timeout, now)
+	p, err := record.participant()
+	return err == nil && Silent(p.JoinedAt.Time, q.timeout, q.through)
 }

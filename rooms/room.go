@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -144,6 +145,7 @@ var Rooms = store.Table[Room]{
 	Name:      "rooms",
 	Aggregate: true,
 	Size:      func(r Room) int { return roomMost + 2*len(r.Name) + len(r.Metadata) },
+	By:        byName,
 	Decode: func(_ string, value []byte) (Room, error) {
 		var r record
 		err := json.Unmarshal(value, &r)
@@ -180,7 +182,7 @@ type Naming struct {
 // Names is the table of names: {tenant}/{name, URL-escaped}.
 var Names = store.Table[Naming]{Name: "room-names", Decode: decodeJSON[Naming], Encode: encodeJSON[Naming]}
 
-// The tables of the package participants, whose records lie under the path of their room, or at it.
+// The tables of the package participants, whose records lie under the path of their room.
 const (
 	SeatsTable    = "participants"
 	PresenceTable = "presence"
@@ -195,5 +197,14 @@ func encodeJSON[T any](t T) ([]byte, error) { return json.Marshal(t) }
 
 // Path is where the room lies, below rooms/ and, for its seats, below participants/.
 func Path(t tenant.ID, id ID) string { return string(t) + "/" + string(id) }
+
+// byName is where the room lies among those of its name: {tenant}/{name, URL-escaped}/{room}.
+func byName(path string, r Room) string {
+	t, id, ok := strings.Cut(path, "/")
+	if !ok {
+		return ""
+	}
+	return namePath(tenant.ID(t), r.Name) + "/" + id
+}
 
 func namePath(t tenant.ID, name string) string { return string(t) + "/" + url.PathEscape(name) }

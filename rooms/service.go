@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"strconv"
 	"time"
 
@@ -279,12 +280,8 @@ func (s *Service) List(t tenant.ID, q Query) Page {
 	if page.Pin == 0 {
 		page.Pin = snapshot.Revision()
 	}
-	after := ""
-	if q.After != "" {
-		after = Path(t, q.After)
-	}
-	for row := range Rooms.Scan(snapshot, string(t)+"/", after) {
-		if row.Created > page.Pin || (q.Status != "" && row.Value.Status != q.Status) || (q.Name != "" && row.Value.Name != q.Name) {
+	for row := range q.scan(snapshot, t) {
+		if row.Created > page.Pin || (q.Status != "" && row.Value.Status != q.Status) {
 			continue
 		}
 		if len(page.Rooms) == q.Limit {
@@ -294,6 +291,22 @@ func (s *Service) List(t tenant.ID, q Query) Page {
 		page.Rooms = append(page.Rooms, row.Value)
 	}
 	return page
+}
+
+// scan yields the tenant's rooms behind After, in the order of their ids, and only those of the name when there is one: a
+// tenant may have very many rooms, and few of one name.
+func (q Query) scan(snapshot *store.Snapshot, t tenant.ID) iter.Seq[*store.Row[Room]] {
+	prefix, after := string(t)+"/", ""
+	if q.Name != "" {
+		prefix = namePath(t, q.Name) + "/"
+	}
+	if q.After != "" {
+		after = prefix + string(q.After)
+	}
+	if q.Name != "" {
+		return Rooms.ScanBy(snapshot, prefix, after)
+	}
+	return Rooms.Scan(snapshot, prefix, after)
 }
 
 // change has an existing room changed by decide, for the purpose. It guards the tenant's account too, for a room may end by

@@ -58,7 +58,7 @@ func (r *replacement) add(c change) error {
 			return nil
 		}
 	}
-	return r.into.put(c.table.layout(), c.row)
+	return r.into.put(c.table, c.row)
 }
 
 // begin turns to another table.
@@ -88,7 +88,7 @@ func (r *replacement) passTo(path string) (old record, err error) {
 		if row.rowPath() == path {
 			return row, nil
 		}
-		if err := r.into.remove(r.table.layout(), row.rowPath()); err != nil {
+		if err := r.into.remove(r.table, row.rowPath()); err != nil {
 			return nil, err
 		}
 	}
@@ -98,7 +98,7 @@ func (r *replacement) passTo(path string) (old record, err error) {
 // end deletes what is left of the table.
 func (r *replacement) end() error {
 	for ; r.pending != nil; r.pending, _ = r.next() {
-		if err := r.into.remove(r.table.layout(), r.pending.rowPath()); err != nil {
+		if err := r.into.remove(r.table, r.pending.rowPath()); err != nil {
 			return err
 		}
 	}

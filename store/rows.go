@@ -78,12 +78,19 @@ func newRows(tables []Definition) (*memdb.MemDB, error) {
 	schema := &memdb.DBSchema{Tables: make(map[string]*memdb.TableSchema, len(tables))}
 	for _, t := range tables {
 		name := t.layout().name
-		schema.Tables[name] = &memdb.TableSchema{
-			Name:    name,
-			Indexes: map[string]*memdb.IndexSchema{pathIndexName: {Name: pathIndexName, Unique: true, Indexer: pathIndex{}}},
+		schema.Tables[name] = tableSchema(name)
+		if t.ordered() {
+			schema.Tables[orderOf(name)] = tableSchema(orderOf(name))
 		}
 	}
 	return memdb.NewMemDB(schema)
+}
+
+func tableSchema(name string) *memdb.TableSchema {
+	return &memdb.TableSchema{
+		Name:    name,
+		Indexes: map[string]*memdb.IndexSchema{pathIndexName: {Name: pathIndexName, Unique: true, Indexer: pathIndex{}}},
+	}
 }
 
 // rows is all that the index holds at a time.
@@ -131,6 +138,24 @@ func (r rows) scan(l layout, prefix, after string) iter.Seq[record] {
 				continue
 			}
 			if !in.scan(prefix, after, yield) {
+				return
+			}
+		}
+	}
+}
+
+func (r rows) scanLive(t Definition, prefix string) iter.Seq[record] {
+	l := t.layout()
+	return func(yield func(record) bool) {
+		for found := range r.walk(l.name, l.bucketOf(prefix), "") {
+			in, ok := found.(*bucket)
+			if !ok {
+				if row := found.(record); t.live(row) && !yield(row) {
+					return
+				}
+				continue
+			}
+			if !in.scanLive(prefix, yield) {
 				return
 			}
 		}
@@ -186,26 +211,30 @@ func (w *writing) abort()  { w.txn.Abort() } // after a commit it does nothing
 func (w *writing) change(changes []change) error {
 	for _, c := range changes {
 		if c.row == nil {
-			if err := w.remove(c.table.layout(), c.path); err != nil {
+			if err := w.remove(c.table, c.path); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := w.put(c.table.layout(), c.row); err != nil {
+		if err := w.put(c.table, c.row); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *writing) put(l layout, row record) error {
-	var err error
+func (w *writing) put(t Definition, row record) error {
+	l := t.layout()
+	err := w.order(t, row.rowPath(), row)
+	if err != nil {
+		return err
+	}
 	if l.bucket == 0 {
 		err = w.txn.Insert(l.name, row)
 	} else {
 		var in *bucket
 		if in, err = w.bucket(l, l.bucketOf(row.rowPath())); err == nil {
-			in.put(row)
+			in.put(row, t.live(row))
 		}
 	}
 	if err != nil {
@@ -215,7 +244,11 @@ func (w *writing) put(l layout, row record) error {
 }
 
 // remove takes the row out, if there is one. (memdb's DeleteAll would take all whose path begins so.)
-func (w *writing) remove(l layout, path string) error {
+func (w *writing) remove(t Definition, path string) error {
+	if err := w.order(t, path, nil); err != nil {
+		return err
+	}
+	l := t.layout()
 	at := l.bucketOf(path)
 	row, err := w.txn.First(l.name, pathIndexName, at)
 	if in, ok := row.(*bucket); ok && err == nil {

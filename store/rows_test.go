@@ -17,6 +17,8 @@ func TestRowsAreWhatAMapWouldHold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		table := numbers
 		table.Bucket = rapid.IntRange(0, 2).Draw(t, "bucket")
+		table.Live = func(n int) bool { return n%3 == 0 }
+		table.By = secondPath
 		ix, err := newIndex([]Definition{table})
 		if err != nil {
 			t.Fatal(err)
@@ -176,6 +178,8 @@ func (m *mapOfRows) check(t *rapid.T) {
 			if fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Fatalf("under %q after %q there is\n%v, want\n%v", prefix, after, got, want)
 			}
+			m.checkLive(t, s.snapshot, prefix)
+			m.checkOrder(t, s)
 		}
 	}
 }

@@ -69,6 +69,10 @@ func (u unguarded) scan(l layout, prefix, after string) iter.Seq[record] {
 	return u.tx.merge(l, prefix, after)
 }
 
+func (u unguarded) scanLive(t Definition, prefix string) iter.Seq[record] {
+	return u.tx.mergeLive(t, prefix)
+}
+
 // Revision is the log's revision that the decision is based on.
 func (tx *Tx) Revision() int64 { return tx.snapshot.revision }
 
@@ -135,13 +139,21 @@ func (tx *Tx) look(l layout, path string) (record, bool) {
 
 // scan is merge, compared.
 func (tx *Tx) scan(l layout, prefix, after string) iter.Seq[record] {
+	if !tx.guardScan(l, prefix) {
+		return func(func(record) bool) {}
+	}
+	return tx.merge(l, prefix, after)
+}
+
+// guardScan has a scan compared, or refuses the decision.
+func (tx *Tx) guardScan(l layout, prefix string) (ok bool) {
 	key, ok := tx.tables[l.name].guardedBy().over(prefix)
 	if !ok {
 		tx.failed = fmt.Errorf("a decision scans %s/%s, which no record guards", l.name, prefix)
-		return func(func(record) bool) {}
+		return false
 	}
 	tx.guard(key)
-	return tx.merge(l, prefix, after)
+	return true
 }
 
 // merge puts the snapshot's rows and the transaction's changes together, in order of path.
