@@ -39,6 +39,7 @@ const (
 	CodeParticipantLeft      Code = "participant_left"
 	CodeKeyLimitReached      Code = "key_limit_reached"
 	CodeSigningKeyInUse      Code = "signing_key_in_use"
+	CodeSigningKeyLimit      Code = "signing_key_limit_reached"
 	CodeIdempotencyInFlight  Code = "idempotency_in_flight"
 	CodePreconditionFailed   Code = "precondition_failed"
 	CodeBodyTooLarge         Code = "body_too_large"
@@ -88,6 +89,7 @@ var codes = []CodeInfo{
 	{CodeParticipantLeft, 409, "The participant has left the room"},
 	{CodeKeyLimitReached, 409, "The tenant has as many API keys as it may"},
 	{CodeSigningKeyInUse, 409, "The signing key is in use"},
+	{CodeSigningKeyLimit, 409, "The tenant has as many signing keys as it may"},
 	{CodeIdempotencyInFlight, 409, "A request with this Idempotency-Key is in flight"},
 	{CodePreconditionFailed, 412, "The resource has changed"},
 	{CodeBodyTooLarge, 413, "The body is too large"},

@@ -83,11 +83,11 @@ const (
 
 // actor is the caller as the audit log names it.
 func (c *call) actor() tenant.Actor {
-	by := string(c.caller.key.ID)
+	key := c.caller.key
 	if c.caller.credential == operatorKey {
-		by = tenant.ByOperator
+		return tenant.Actor{By: tenant.ByOperator, RequestID: c.id}
 	}
-	return tenant.Actor{By: by, RequestID: c.id, Scopes: c.caller.key.Scopes}
+	return tenant.Actor{By: string(key.ID), RequestID: c.id, Key: key.ID, Scopes: key.Scopes, ExpiresAt: key.ExpiresAt, CIDRs: key.CIDRs}
 }
 
 // authorize finds out who calls and whether the route is for them.

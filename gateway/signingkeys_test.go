@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"encoding/json"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -141,5 +142,74 @@ func TestSigningKeysRotateBySchedule(t *testing.T) {
 	entries := h.must(200, "GET", "/api/v1/tenants/"+h.tenant+"/audit", nil)["entries"].([]any)
 	if last := entries[len(entries)-1].(object); last["action"] != "signing_key.rotate" || last["by"] != "schedule" {
 		t.Errorf("audit: %v", last)
+	}
+}
+
+// TestSigningKeysAreBounded: 1500 immediate rotations are not taken, on two replicas at once, and the set of keys that anybody
+// may fetch stays small; a rotation and a deletion in turn are no way round.
+func TestSigningKeysAreBounded(t *testing.T) {
+	t.Parallel()
+	h := open(t, `{"requests_per_second":100000,"burst":100000}`)
+	other := h.second()
+	rotate, jwks := "/api/v1/tenants/"+h.tenant+"/signing-keys/rotate", "/api/v1/tenants/"+h.tenant+"/.well-known/jwks.json"
+	var made atomic.Int64
+	together(10, func(i int) {
+		for range 150 {
+			r := []*house{h, other}[i%2].send(h.key, "POST", rotate, object{"immediately": true})
+			switch {
+			case r.status == 201:
+				made.Add(1)
+			case r.status != 409 || r.body["code"] != "signing_key_limit_reached":
+				t.Errorf("%d %s", r.status, r.raw)
+			}
+		}
+	})
+	h.waitFor(other)
+	if set := h.send("", "GET", jwks, nil); made.Load() != 7 || len(set.body["keys"].([]any)) != 8 || len(set.raw) > 2000 {
+		t.Errorf("%d rotations of 1500; the set has %d bytes", made.Load(), len(set.raw))
+	}
+	if signs := h.add("r", object{"display_name": "A"}); h.states()[h.kid(signs["auth_token"].(string))] != "active" {
+		t.Error("no key signs")
+	}
+	// With each old key deleted, so many an hour.
+	refused := reply{status: 201}
+	for range 40 {
+		for kid, state := range h.states() {
+			if state == "retiring" {
+				h.must(204, "DELETE", "/api/v1/tenants/"+h.tenant+"/signing-keys/"+kid+"?force=true", nil)
+			}
+		}
+		if refused = h.send(h.key, "POST", rotate, object{"immediately": true}); refused.status != 201 {
+			break
+		}
+		made.Add(1)
+	}
+	if made.Load() != 20 || refused.status != 429 || refused.body["code"] != "rate_limited" || refused.header.Get("Retry-After") == "" {
+		t.Errorf("after %d rotations: %d %s", made.Load(), refused.status, refused.raw)
+	}
+	h.clock.advance(time.Hour)
+	h.must(201, "POST", rotate, object{"immediately": true})
+	// Retired keys make room for new ones.
+	for range 30 {
+		h.clock.advance(25 * time.Hour)
+		h.must(201, "POST", rotate, object{"immediately": true})
+	}
+	if keys := h.signingKeys(); len(keys) != 16 {
+		t.Errorf("%d are listed", len(keys))
+	}
+	// The schedule is held by the same bound of keys, and waits.
+	h.must(200, "PATCH", h.config(), object{"signing_key_rotation_days": 1, "refresh_token_ttl_seconds": 2592000})
+	for range 20 {
+		h.clock.advance(25 * time.Hour)
+		h.sweep()
+	}
+	verifying := 0
+	for _, state := range h.states() {
+		if state != "retired" {
+			verifying++
+		}
+	}
+	if verifying != 8 {
+		t.Errorf("%d keys verify", verifying)
 	}
 }

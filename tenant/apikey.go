@@ -142,6 +142,7 @@ type APIKey struct {
 	ExpiresAt usher.Time `json:"expires_at,omitzero"` // zero: never
 	CIDRs     []string   `json:"cidrs,omitempty"`     // where it may be used from; none: anywhere
 	Main      bool       `json:"main,omitzero"`       // the tenant's first key, or what it was rotated to
+	Makers    []KeyID    `json:"makers,omitempty"`    // the keys that it dies with: its maker last, before it that one's, and so on
 }
 
 // Has says whether the key may do what the scope names.
@@ -189,12 +190,12 @@ func (k APIKey) expired(now time.Time) bool {
 // authenticate looks at the key whose record lies at the path.
 func authenticate(r store.Reader, path string, now time.Time) (APIKey, Tenant, error) {
 	row, ok := APIKeys.Get(r, path)
-	if !ok || row.Value.expired(now) {
-		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeUnauthenticated, "The API key is not known, or has expired or been revoked.")
+	if !ok || row.Value.expired(now) || row.Value.orphaned(r) {
+		return APIKey{}, Tenant{}, errKeyGone()
 	}
 	owner, err := Find(r, row.Value.TenantID)
 	if err != nil {
-		return APIKey{}, Tenant{}, usher.Errorf(usher.CodeUnauthenticated, "The API key is not known, or has expired or been revoked.")
+		return APIKey{}, Tenant{}, errKeyGone()
 	}
 	if owner.Status == StatusSuspended {
 		return APIKey{}, Tenant{}, ErrSuspended()

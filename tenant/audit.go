@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -16,7 +17,12 @@ import (
 type Actor struct {
 	By        string // "operator", "schedule", or the id of an API key
 	RequestID string
-	Scopes    []Scope // of an API key
+
+	// Of an API key, or of a service token in its place: which key it is, and the bounds of the credential.
+	Key       KeyID
+	Scopes    []Scope
+	ExpiresAt usher.Time // zero: never
+	CIDRs     []string   // none: anywhere
 }
 
 // Who is no API key, as an Actor: the operator, and what time brings about.
@@ -109,8 +115,8 @@ const (
 	operatorRetention = 365 * 24 * time.Hour
 )
 
-// Sweep takes away what the audit logs keep no longer, and says how many entries; and it does what is due with signing
-// keys.
+// Sweep takes away what the audit logs keep no longer, and says how many entries; and it does what is due with API keys
+// and signing keys.
 func (s *Service) Sweep(ctx context.Context) (removed int, err error) {
 	snapshot, now := s.log.Snapshot(), s.now()
 	due := s.auditDue(snapshot, operatorLog, now.Add(-operatorRetention))
@@ -134,7 +140,7 @@ func (s *Service) Sweep(ctx context.Context) (removed int, err error) {
 		}
 		removed += len(some)
 	}
-	return removed, s.sweepSigningKeys(ctx)
+	return removed, errors.Join(s.sweepKeys(ctx), s.sweepSigningKeys(ctx))
 }
 
 // auditDue lists the paths of the entries that are older than the moment. They come first, so few others are looked at.

@@ -22,8 +22,10 @@ var keyRefs = store.Table[keyRef]{Name: "api-key-ids", Aggregate: true, GuardedB
 
 func keyRefPath(t ID, id KeyID) string { return string(t) + "/" + string(id) }
 
-// maxKeys is how many API keys a tenant may have.
-const maxKeys = 100
+const (
+	maxKeys       = 100 // how many API keys a tenant may have
+	rotationSpare = 20  // how many more there may be while old ones go on beside what they were rotated to
+)
 
 // NewKey is the request for an API key.
 type NewKey struct {
@@ -106,48 +108,55 @@ func (r *Rotation) Validate() []usher.FieldError {
 	return nil
 }
 
-// CreateKey makes an API key. Nobody can give a key more than it has itself.
+// CreateKey makes an API key. Nobody can give a key more than it has itself, and what a key has made dies with it.
 func (s *Service) CreateKey(ctx context.Context, t ID, n NewKey, by Actor) (APIKey, Secret, error) {
 	now := s.now()
 	key := APIKey{ID: newKeyID(now), TenantID: t, Name: n.Name, Scopes: n.Scopes, CreatedAt: usher.At(now), ExpiresAt: n.ExpiresAt, CIDRs: n.CIDRs}
 	if !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(now) {
 		return APIKey{}, Secret{}, usher.Invalid(usher.FieldError{Field: "expires_at", Message: "must lie ahead"})
 	}
+	if err := by.hand(&key); err != nil {
+		return APIKey{}, Secret{}, err
+	}
 	secret := newSecret(apiKeyPrefix)
 	key, err := store.Commit(ctx, s.log, store.Change[APIKey]{
-		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(t)} },
-		Decide: func(tx *store.Tx) (APIKey, error) {
+		Aggregates: func(*store.Snapshot) []store.Key { return append(by.guards(t), Aggregate(t)) },
+		Decide: func(tx *store.Tx) (made APIKey, err error) {
 			if _, err := Find(tx, t); err != nil {
 				return APIKey{}, err
 			}
-			if err := by.mayGive(key.Scopes); err != nil {
+			made = key
+			if made.Makers, err = by.makers(tx, t); err != nil {
 				return APIKey{}, err
 			}
-			count := 0
-			for range keyRefs.Scan(tx, string(t)+"/", "") {
-				count++
+			if err := oneMoreKey(tx, t, maxKeys); err != nil {
+				return APIKey{}, err
 			}
-			if count >= maxKeys {
-				return APIKey{}, usher.Errorf(usher.CodeKeyLimitReached, "The tenant may have %d API keys; revoke one first.", maxKeys)
-			}
-			key.keep(tx, secret)
-			return key, record(tx, t, by, now, "key.create", string(key.ID), detail{"name": key.Name, "scopes": key.Scopes})
+			made.keep(tx, secret)
+			return made, record(tx, t, by, now, "key.create", string(made.ID), detail{"name": made.Name, "scopes": made.Scopes})
 		},
 	})
 	return key, secret, err
 }
 
-// mayGive refuses to give away scopes that the actor does not have.
-func (a Actor) mayGive(scopes []Scope) error {
-	if a.By == ByOperator || a.By == bySchedule {
-		return nil
-	}
-	for _, scope := range scopes {
-		if !slices.Contains(a.Scopes, scope) {
-			return usher.Errorf(usher.CodeForbidden, "The API key lacks the scope %s, so it cannot give it to another.", scope)
+// oneMoreKey refuses another key when the tenant has as many as it may. It writes the tenant's record, which guards the
+// count: of two that are made at once, on whichever replicas, one is decided again and counts the other.
+func oneMoreKey(tx *store.Tx, t ID, most int) error {
+	count := 0
+	for range keyRefs.Scan(tx, string(t)+"/", "") {
+		if count++; count >= most {
+			return usher.Errorf(usher.CodeKeyLimitReached, "The tenant may have %d API keys; revoke one first.", maxKeys)
 		}
 	}
+	touch(tx, t)
 	return nil
+}
+
+// touch writes the tenant's record as it is: what it guards has changed.
+func touch(tx *store.Tx, t ID) {
+	if row, ok := tenants.Get(tx, string(t)); ok {
+		tenants.Put(tx, string(t), row.Value)
+	}
 }
 
 // keep writes a new key.
@@ -166,14 +175,20 @@ type KeyView struct {
 	CreatedAt  usher.Time `json:"created_at"`
 	ExpiresAt  usher.Time `json:"expires_at,omitzero"`
 	LastUsedAt usher.Time `json:"last_used_at,omitzero"` // to the minute
+	MadeBy     KeyID      `json:"made_by,omitzero"`      // the key that made it, and that it dies with
 }
 
 // View is the key without what is only ours.
 func (k APIKey) View(lastUsed usher.Time) KeyView {
-	return KeyView{ID: k.ID, Name: k.Name, Scopes: k.Scopes, CIDRs: k.CIDRs, Main: k.Main, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: lastUsed}
+	v := KeyView{ID: k.ID, Name: k.Name, Scopes: k.Scopes, CIDRs: k.CIDRs, Main: k.Main, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: lastUsed}
+	if n := len(k.Makers); n > 0 {
+		v.MadeBy = k.Makers[n-1]
+	}
+	return v
 }
 
-// Keys lists the tenant's API keys in the order of their making, expired ones included.
+// Keys lists the tenant's API keys in the order of their making, expired ones included, and those not that died with
+// what made them.
 func (s *Service) Keys(t ID) ([]KeyView, error) {
 	snapshot := s.log.Snapshot()
 	if _, err := Find(snapshot, t); err != nil {
@@ -181,7 +196,7 @@ func (s *Service) Keys(t ID) ([]KeyView, error) {
 	}
 	list := []KeyView{}
 	for ref := range keyRefs.Scan(snapshot, string(t)+"/", "") {
-		if row, ok := APIKeys.Get(snapshot, ref.Value.Hash); ok {
+		if row, ok := APIKeys.Get(snapshot, ref.Value.Hash); ok && !row.Value.orphaned(snapshot) {
 			list = append(list, row.Value.View(s.lastUsed(snapshot, row.Value)))
 		}
 	}
@@ -189,55 +204,94 @@ func (s *Service) Keys(t ID) ([]KeyView, error) {
 }
 
 // onKey has decide change one of the tenant's keys.
-func (s *Service) onKey(ctx context.Context, t ID, id KeyID, decide func(tx *store.Tx, key APIKey, hash string) (APIKey, error)) (APIKey, error) {
+func (s *Service) onKey(ctx context.Context, t ID, id KeyID, by Actor, decide func(tx *store.Tx, key APIKey, hash string) (APIKey, error)) (APIKey, error) {
 	return store.Commit(ctx, s.log, store.Change[APIKey]{
 		Aggregates: func(*store.Snapshot) []store.Key {
-			return []store.Key{Aggregate(t), keyRefs.Key(keyRefPath(t, id))}
+			return append(by.guards(t), Aggregate(t), keyRefs.Key(keyRefPath(t, id)))
 		},
 		Decide: func(tx *store.Tx) (APIKey, error) {
-			ref, ok := keyRefs.Get(tx, keyRefPath(t, id))
-			if !ok {
+			if _, err := Find(tx, t); err != nil {
+				return APIKey{}, err
+			}
+			key, hash, ok := findKey(tx, t, id)
+			if !ok || key.orphaned(tx) {
 				return APIKey{}, usher.Errorf(usher.CodeKeyNotFound, "There is no API key of this id.")
 			}
-			row, ok := APIKeys.Get(tx, ref.Value.Hash)
-			if !ok {
-				return APIKey{}, usher.Errorf(usher.CodeKeyNotFound, "There is no API key of this id.")
-			}
-			return decide(tx, row.Value, ref.Value.Hash)
+			return decide(tx, key, hash)
 		},
 	})
 }
 
-// RevokeKey takes a key away. When it returns, this replica refuses the key, and the others within milliseconds.
+// RevokeKey takes a key away, and with it what it has made. When it returns, this replica refuses them, and the others
+// within milliseconds.
 func (s *Service) RevokeKey(ctx context.Context, t ID, id KeyID, by Actor) error {
-	_, err := s.onKey(ctx, t, id, func(tx *store.Tx, key APIKey, hash string) (APIKey, error) {
-		APIKeys.Delete(tx, hash)
-		keyRefs.Delete(tx, keyRefPath(t, id))
-		keyUses.Delete(tx, keyRefPath(t, id))
+	_, err := s.onKey(ctx, t, id, by, func(tx *store.Tx, key APIKey, hash string) (APIKey, error) {
+		key.drop(tx, hash)
 		return key, record(tx, t, by, s.now(), "key.revoke", string(id), detail{"name": key.Name})
 	})
 	return err
 }
 
-// RotateKey makes a key that may do the same, and ends the old one after the grace period. An expiry is not carried over:
-// it was the old secret's.
+// drop takes the key away.
+func (k APIKey) drop(tx *store.Tx, hash string) {
+	APIKeys.Delete(tx, hash)
+	keyRefs.Delete(tx, keyRefPath(k.TenantID, k.ID))
+	keyUses.Delete(tx, keyRefPath(k.TenantID, k.ID))
+}
+
+// RotateKey makes a key that may do the same, and ends the old one after the grace period. Without one the old key is
+// revoked, and what it has made dies with it. An operator's rotation carries no expiry over: it was the old secret's. One
+// by a key keeps it, and is bounded by what that key has itself.
 func (s *Service) RotateKey(ctx context.Context, t ID, id KeyID, r Rotation, by Actor) (APIKey, Secret, error) {
 	secret, now := newSecret(apiKeyPrefix), s.now()
-	fresh, err := s.onKey(ctx, t, id, func(tx *store.Tx, old APIKey, hash string) (APIKey, error) {
-		if err := by.mayGive(old.Scopes); err != nil {
+	fresh, err := s.onKey(ctx, t, id, by, func(tx *store.Tx, old APIKey, hash string) (APIKey, error) {
+		fresh, err := old.successor(tx, by, now)
+		if err != nil {
 			return APIKey{}, err
 		}
-		fresh := APIKey{ID: newKeyID(now), TenantID: t, Name: old.Name, Scopes: old.Scopes, CIDRs: old.CIDRs, Main: old.Main, CreatedAt: usher.At(now)}
-		fresh.keep(tx, secret)
-		ends := usher.At(now.Add(time.Duration(r.GraceSeconds) * time.Second))
-		if old.ExpiresAt.IsZero() || ends.Before(old.ExpiresAt.Time) {
-			old.ExpiresAt = ends
+		if r.GraceSeconds == 0 {
+			if slices.Contains(fresh.Makers, id) {
+				return APIKey{}, usher.Errorf(usher.CodeForbidden, "The API key that you call with was made by this one and would end with it. Rotate with grace_seconds.")
+			}
+			old.drop(tx, hash)
 		}
-		old.Main = false
-		APIKeys.Put(tx, hash, old)
-		return fresh, record(tx, t, by, now, "key.rotate", string(id), detail{"new_key": fresh.ID, "old_key_expires_at": old.ExpiresAt})
+		if err := oneMoreKey(tx, t, maxKeys+rotationSpare); err != nil {
+			return APIKey{}, err
+		}
+		ends := usher.At(now.Add(time.Duration(r.GraceSeconds) * time.Second))
+		if r.GraceSeconds > 0 {
+			if old.ExpiresAt.IsZero() || ends.Before(old.ExpiresAt.Time) {
+				old.ExpiresAt = ends
+			}
+			ends, old.Main = old.ExpiresAt, false
+			APIKeys.Put(tx, hash, old)
+		}
+		fresh.keep(tx, secret)
+		return fresh, record(tx, t, by, now, "key.rotate", string(id), detail{"new_key": fresh.ID, "old_key_expires_at": ends})
 	})
 	return fresh, secret, err
+}
+
+// successor is the key that takes this one's place. A key that rotates itself stays what it was made by; what it makes of
+// another is its own making.
+func (k APIKey) successor(tx *store.Tx, by Actor, now time.Time) (APIKey, error) {
+	fresh := APIKey{ID: newKeyID(now), TenantID: k.TenantID, Name: k.Name, Scopes: k.Scopes, CIDRs: k.CIDRs, Main: k.Main, CreatedAt: usher.At(now), Makers: k.Makers}
+	if !by.isKey() {
+		return fresh, by.mayGive(k.Scopes)
+	}
+	if k.expired(now) {
+		return APIKey{}, usher.Errorf(usher.CodeForbidden, "The API key has expired, and an API key cannot make it live again. Create another.")
+	}
+	fresh.ExpiresAt = k.ExpiresAt
+	if err := by.handOn(&fresh); err != nil {
+		return APIKey{}, err
+	}
+	if by.Key == k.ID {
+		return fresh, nil
+	}
+	makers, err := by.makers(tx, k.TenantID)
+	fresh.Makers = makers
+	return fresh, err
 }
 
 // RotateMainKey is RotateKey of the key that the tenant was made with, or what it was rotated to.

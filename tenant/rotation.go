@@ -31,14 +31,83 @@ type KeyRotation struct {
 // Validate finds nothing wrong with any.
 func (*KeyRotation) Validate() []usher.FieldError { return nil }
 
+// What bounds a tenant's signing keys: anybody may fetch those that verify, and to make one takes time.
+const (
+	maxVerifying  = 8  // keys that are not retired
+	maxSigning    = 16 // keys in all; the oldest retired ones make room
+	maxRotations  = 20 // in rotationsTime, keys counted that were deleted since
+	rotationsTime = time.Hour
+)
+
+// rotationPlan is what a rotation does to the keys that there are.
+type rotationPlan struct {
+	retire    []SigningKey // that sign now
+	forget    []string     // kids: what has not begun to sign, and the oldest retired ones
+	rotations []usher.Time // of the last hour, with this one
+}
+
+// planRotation refuses a rotation that would pass a bound.
+func planRotation(t Tenant, keys []SigningKey, r KeyRotation, by Actor, now time.Time) (p rotationPlan, refused error) {
+	var retired []SigningKey
+	verifying := 1 // the new one
+	for _, k := range keys {
+		switch k.State(now) {
+		case KeyNext:
+			if !r.Immediately {
+				return p, usher.Errorf(usher.CodeSigningKeyInUse,
+					"The key %s has not begun to sign yet. Wait for it, delete it, or rotate immediately.", k.KID)
+			}
+			p.forget = append(p.forget, k.KID) // nothing was signed with it
+		case KeyActive:
+			p.retire = append(p.retire, k)
+			verifying++
+		case KeyRetiring:
+			verifying++
+		case KeyRetired:
+			retired = append(retired, k)
+		}
+	}
+	if verifying > maxVerifying {
+		return p, usher.Errorf(usher.CodeSigningKeyLimit,
+			"The tenant may have %d signing keys whose tokens may be in use. Wait until one is retired, or delete one with ?force=true.", maxVerifying)
+	}
+	for _, at := range t.Rotations {
+		if now.Sub(at.Time) < rotationsTime {
+			p.rotations = append(p.rotations, at)
+		}
+	}
+	if len(p.rotations) >= maxRotations && by.By != bySchedule {
+		return p, &usher.Error{Code: usher.CodeRateLimited, RetryAfter: p.rotations[len(p.rotations)-maxRotations].Add(rotationsTime).Sub(now),
+			Detail: fmt.Sprintf("The signing keys of a tenant are rotated %d times an hour at most.", maxRotations)}
+	}
+	p.rotations = append(p.rotations, usher.At(now))
+	slices.SortFunc(retired, func(a, b SigningKey) int { return a.NotAfter.Compare(b.NotAfter.Time) })
+	excess := verifying + len(retired) - maxSigning
+	for _, k := range retired[:min(max(excess, 0), len(retired), maxSigning)] {
+		p.forget = append(p.forget, k.KID)
+	}
+	return p, nil
+}
+
+func signingKeysOf(r store.Reader, t ID) (keys []SigningKey) {
+	for row := range SigningKeys.Scan(r, string(t)+"/", "") {
+		keys = append(keys, row.Value)
+	}
+	return keys
+}
+
 // RotateSigningKey makes the tenant's next signing key, of the algorithm that its settings name. It is published now,
-// signs after PublishAhead, and the one before it goes on verifying until its last token has expired.
+// signs after PublishAhead, and the one before it goes on verifying until its last token has expired. What would pass a
+// bound is refused before a key is made.
 func (s *Service) RotateSigningKey(ctx context.Context, t ID, r KeyRotation, by Actor) (SigningKey, error) {
-	owner, err := s.Get(t)
+	snapshot, now := s.log.Snapshot(), s.now()
+	owner, err := Find(snapshot, t)
 	if err != nil {
 		return SigningKey{}, err
 	}
-	now := s.now()
+	if _, refused := planRotation(owner, signingKeysOf(snapshot, t), r, by, now); refused != nil {
+		return SigningKey{}, refused
+	}
 	begins := now.Add(PublishAhead)
 	if r.Immediately {
 		begins = now
@@ -48,27 +117,24 @@ func (s *Service) RotateSigningKey(ctx context.Context, t ID, r KeyRotation, by 
 		return SigningKey{}, err
 	}
 	return store.Commit(ctx, s.log, store.Change[SigningKey]{
-		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(t)} },
+		Aggregates: func(*store.Snapshot) []store.Key { return append(by.guards(t), Aggregate(t)) },
 		Decide: func(tx *store.Tx) (SigningKey, error) {
 			owner, err := Find(tx, t)
 			if err != nil {
 				return SigningKey{}, err
 			}
-			for row := range SigningKeys.Scan(tx, string(t)+"/", "") {
-				old := row.Value
-				switch old.State(now) {
-				case KeyNext:
-					if !r.Immediately {
-						return SigningKey{}, usher.Errorf(usher.CodeSigningKeyInUse,
-							"The key %s has not begun to sign yet. Wait for it, delete it, or rotate immediately.", old.KID)
-					}
-					SigningKeys.Delete(tx, row.Path) // nothing was signed with it
-				case KeyActive:
-					old.retire(begins, owner.Settings)
-					SigningKeys.Put(tx, row.Path, old)
-				case KeyRetiring, KeyRetired:
-				}
+			plan, refused := planRotation(owner, signingKeysOf(tx, t), r, by, now)
+			if refused != nil {
+				return SigningKey{}, refused
 			}
+			for _, kid := range plan.forget {
+				SigningKeys.Delete(tx, signingKeyPath(t, kid))
+			}
+			for _, old := range plan.retire {
+				old.retire(begins, owner.Settings)
+				SigningKeys.Put(tx, signingKeyPath(t, old.KID), old)
+			}
+			owner.Rotations = plan.rotations
 			owner.keep(tx) // the record that guards the keys moves with them
 			SigningKeys.Put(tx, signingKeyPath(t, fresh.KID), fresh)
 			return fresh, record(tx, t, by, now, "signing_key.rotate", fresh.KID, detail{"alg": fresh.Algorithm, "active_from": fresh.ActiveFrom})
@@ -156,6 +222,9 @@ func (s *Service) rotateIfDue(ctx context.Context, r store.Reader, t Tenant, now
 		return nil
 	}
 	_, err := s.RotateSigningKey(ctx, t.ID, KeyRotation{}, Actor{By: bySchedule, RequestID: bySchedule})
+	if usher.HasCode(err, usher.CodeSigningKeyLimit) {
+		return nil // it is due until one is retired
+	}
 	return err
 }
 
@@ -171,7 +240,7 @@ func (s *Service) destroy(ctx context.Context, t ID, k SigningKey) error {
 			return owner, nil
 		}
 		bare := row.Value
-		bare.Sealed = ""
+		bare.Sealed, bare.opened = "", new(openedKey)
 		SigningKeys.Put(tx, path, bare)
 		return owner, nil
 	})

@@ -3,7 +3,6 @@ package tenant
 import (
 	"context"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,7 +22,6 @@ type Service struct {
 
 	metrics metrics
 	used    usedKeys
-	signers sync.Map // kid → *token.Signer; a kid is bound to one key for ever, so entries never go stale
 }
 
 // New makes a Service on the log. issuerURL is where tokens say they come from, without a trailing slash: verifiers find

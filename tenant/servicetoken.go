@@ -28,7 +28,7 @@ func (n *NewServiceToken) Validate() (problems []usher.FieldError) {
 	if n.ExpiresIn == 0 {
 		n.ExpiresIn = int(defaultServiceToken.Seconds())
 	}
-	if lifetime := time.Duration(n.ExpiresIn) * time.Second; lifetime < leastServiceToken || lifetime > mostServiceToken {
+	if n.ExpiresIn < int(leastServiceToken/time.Second) || n.ExpiresIn > int(mostServiceToken/time.Second) {
 		problems = append(problems, usher.FieldError{Field: "expires_in", Message: "must be between 60 and 3600"})
 	}
 	return append(problems, checkScopes(n.Scopes)...)
@@ -41,7 +41,7 @@ type ServiceToken struct {
 	Scopes    []Scope
 }
 
-// ExchangeKey signs a service token for the key. It dies with the key.
+// ExchangeKey signs a service token for the key. It dies with the key, and ends no later.
 func (s *Service) ExchangeKey(owner Tenant, key APIKey, n NewServiceToken) (ServiceToken, error) {
 	scopes := n.Scopes
 	if len(scopes) == 0 {
@@ -60,6 +60,9 @@ func (s *Service) ExchangeKey(owner Tenant, key APIKey, n NewServiceToken) (Serv
 		return ServiceToken{}, err
 	}
 	lifetime := signing.atMost(now, s.whileStale(time.Duration(n.ExpiresIn)*time.Second))
+	if !key.ExpiresAt.IsZero() {
+		lifetime = max(time.Second, min(lifetime, key.ExpiresAt.Sub(now)))
+	}
 	compact, err := signer.Sign(token.Claims{
 		Issuer: s.Issuer(owner.ID), Subject: string(key.ID), Audience: token.AudienceService, IssuedAt: now, NotBefore: now,
 		ExpiresAt: now.Add(lifetime), TenantID: string(owner.ID), Scope: joinScopes(scopes),
@@ -85,8 +88,8 @@ func IsServiceToken(compact string) bool {
 	return err == nil && unverified.Audience() == token.AudienceService
 }
 
-// AuthenticateService finds the API key that a service token stands in for, with the token's scopes. The key must be
-// alive, and be used from where it may.
+// AuthenticateService finds the API key that a service token stands in for, with the token's scopes and its end. The key
+// must be alive, and be used from where it may.
 func (s *Service) AuthenticateService(compact string, from func() netip.Addr) (APIKey, Tenant, Standing, error) {
 	claims, owner, err := s.VerifyToken(compact, token.AudienceService)
 	if err != nil {
@@ -104,6 +107,9 @@ func (s *Service) AuthenticateService(compact string, from func() netip.Addr) (A
 	s.used.note(key, s.now())
 	scopes := strings.Fields(claims.Scope)
 	key.Scopes = slices.DeleteFunc(slices.Clone(key.Scopes), func(scope Scope) bool { return !slices.Contains(scopes, string(scope)) })
+	if ends := usher.At(claims.ExpiresAt); key.ExpiresAt.IsZero() || ends.Before(key.ExpiresAt.Time) {
+		key.ExpiresAt = ends
+	}
 	return key, owner, standing, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -27,6 +29,15 @@ type SigningKey struct {
 	Sealed       string          `json:"sealed,omitzero"` // "" once it is retired and its private half destroyed
 
 	Public token.PublicKey `json:"-"` // read from JWK
+
+	opened *openedKey // the private half, shared by all copies of the record
+}
+
+// openedKey is a private half that is ready to sign, once it was asked for. It goes with its record: when the index lets go
+// of that, nothing holds the key any more.
+type openedKey struct {
+	opening sync.Mutex
+	signer  atomic.Pointer[token.Signer] // nil until then
 }
 
 // KeyState is where a signing key is in its life.
@@ -61,6 +72,7 @@ var SigningKeys = store.Table[SigningKey]{
 		if err != nil {
 			return k, err
 		}
+		k.opened = new(openedKey)
 		k.Public, err = token.ParsePublicKey(k.JWK)
 		return k, err
 	},
@@ -87,7 +99,7 @@ func (s *Service) newSigningKey(alg token.Algorithm, now, activeFrom time.Time) 
 	}
 	return SigningKey{
 		KID: key.KID(), Algorithm: alg, CreatedAt: usher.At(now), ActiveFrom: usher.At(activeFrom), JWK: key.Public().JWK(),
-		Sealed: sealed, Public: key.Public(),
+		Sealed: sealed, Public: key.Public(), opened: new(openedKey),
 	}, nil
 }
 
@@ -106,10 +118,15 @@ func current(r store.Reader, t ID, now time.Time) (found *SigningKey, ok bool) {
 	return found, ok
 }
 
-// signer is ready to sign with the key. A key is opened once in the life of the process.
+// signer is ready to sign with the key, which is opened once in the life of its record.
 func (s *Service) signer(t ID, k *SigningKey) (*token.Signer, error) {
-	if signer, ok := s.signers.Load(k.KID); ok {
-		return signer.(*token.Signer), nil
+	if signer := k.opened.signer.Load(); signer != nil {
+		return signer, nil
+	}
+	k.opened.opening.Lock()
+	defer k.opened.opening.Unlock()
+	if signer := k.opened.signer.Load(); signer != nil {
+		return signer, nil
 	}
 	key, err := token.OpenSigningKey(k.Sealed, s.masterKeys)
 	if err != nil {
@@ -119,8 +136,8 @@ func (s *Service) signer(t ID, k *SigningKey) (*token.Signer, error) {
 	if err != nil {
 		return nil, usher.Internal(err, "sign for %s", t)
 	}
-	kept, _ := s.signers.LoadOrStore(k.KID, signer)
-	return kept.(*token.Signer), nil
+	k.opened.signer.Store(signer)
+	return signer, nil
 }
 
 // JWKS is the tenant's public keys as a JWK Set.

@@ -43,6 +43,8 @@ type stored struct {
 	Ceilings  Ceilings   `json:"ceilings,omitempty"` // that an operator has raised for this tenant
 	Version   int64      `json:"config_version"`     // of the settings: 1 at creation, one more with each change
 	EndRooms  bool       `json:"end_rooms,omitzero"` // of a suspended tenant: the sweep ends its rooms
+
+	Rotations []usher.Time `json:"rotations,omitempty"` // of signing keys in the last hour, the oldest first
 }
 
 // entry is a tenant as the index holds it: its record, and what followed from it the last time that it was read.
@@ -115,8 +117,14 @@ func compiledEntry(t Tenant, baseline int64) *entry {
 	return e
 }
 
-// keep writes the tenant.
-func (t Tenant) keep(tx *store.Tx) { tenants.Put(tx, string(t.ID), &entry{record: t.stored}) }
+// keep writes a tenant that was found in the transaction, with settings as they were.
+func (t Tenant) keep(tx *store.Tx) {
+	e := &entry{record: t.stored}
+	if _, baseline := baselineOf(tx); baseline != uncommitted {
+		e = compiledEntry(t, baseline)
+	}
+	tenants.Put(tx, string(t.ID), e)
+}
 
 // Aggregate is the tenant's record as what guards changes of it.
 func Aggregate(id ID) store.Key { return tenants.Key(string(id)) }

@@ -34,8 +34,8 @@ func TestRotationsSurviveKills(t *testing.T) {
 		t.Fatal(err)
 	}
 	tenant := tenantIn(t, service["access_token"].(string))
-	acknowledged := make(map[string]bool)
-	for round := range 4 {
+	acknowledged, total := make(map[string]bool), 0
+	for round := range 3 { // in which there are fewer rotations than a tenant may have in an hour
 		var working sync.WaitGroup
 		enough := make(chan struct{})
 		working.Go(func() {
@@ -47,7 +47,8 @@ func TestRotationsSurviveKills(t *testing.T) {
 				}
 				if status == 201 {
 					acknowledged[made["kid"].(string)] = true
-					if n++; n == 3+7*round {
+					total++
+					if n++; n == 1+round {
 						enough <- struct{}{}
 					}
 				}
@@ -81,9 +82,18 @@ func TestRotationsSurviveKills(t *testing.T) {
 		if status, _, err := p.do("POST", "/api/v1/rooms/r/participants", `{"display_name":"A"}`); err != nil || status != 201 {
 			t.Errorf("round %d: add: %d %v", round, status, err)
 		}
+		for _, k := range listed["signing_keys"].([]any) { // there may be only so many
+			if k := k.(map[string]any); k["state"] == "retiring" {
+				kid := k["kid"].(string)
+				if status, err := p.remove("/api/v1/tenants/" + tenant + "/signing-keys/" + kid + "?force=true"); err != nil || status != 204 {
+					t.Fatalf("round %d: delete a key: %d %v", round, status, err)
+				}
+				delete(acknowledged, kid)
+			}
+		}
 	}
-	if len(acknowledged) < 4 {
-		t.Errorf("only %d rotations were acknowledged", len(acknowledged))
+	if total < 4 {
+		t.Errorf("only %d rotations were acknowledged", total)
 	}
 }
 

@@ -196,13 +196,15 @@ func keyCommand() *cobra.Command {
 		}
 		return u.showKey(c, ofTenant(args[0], "/keys/"+url.PathEscape(args[1])+"/rotate"), map[string]int{"grace_seconds": int(grace.Seconds())}, shown)
 	})
-	rotate.Flags().Duration("grace", 0, "for how long the old key goes on")
+	rotate.Flags().Duration("grace", 0, "for how long the old key goes on; without it the old key is revoked, and every key that it has made")
+	rotate.Long = "Replace an API key; the new one is shown only here.\n\nWith --grace, what the old key has made lives on. Called with an API key, the new key has no more than that key: not its scopes, nor its end, nor its networks."
+	create.Long = "Create an API key; it is shown only here.\n\nCalled with an API key, the new key has no more than that key, ends no later, and dies with it."
 	return group("key", "Manage API keys",
 		verb("list TENANT", "List API keys", func(c *cobra.Command, u *client, args []string) error {
-			return u.showAll(c, ofTenant(args[0], "/keys"), "keys", columns{"id", "name", "scopes", "cidrs", "created_at", "expires_at", "last_used_at"})
+			return u.showAll(c, ofTenant(args[0], "/keys"), "keys", columns{"id", "name", "scopes", "cidrs", "created_at", "expires_at", "last_used_at", "made_by"})
 		}),
 		create, rotate,
-		verb("revoke TENANT KEY", "Refuse an API key from now on", func(c *cobra.Command, u *client, args []string) error {
+		verb("revoke TENANT KEY", "Refuse an API key, and what it has made, from now on", func(c *cobra.Command, u *client, args []string) error {
 			return u.done(c, remove, ofTenant(args[0], "/keys/"+url.PathEscape(args[1])), nil, "revoked "+args[1])
 		}),
 	)

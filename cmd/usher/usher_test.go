@@ -109,6 +109,20 @@ func (p *process) do(method, path, body string) (status int, answer map[string]a
 	return response.StatusCode, answer, json.NewDecoder(response.Body).Decode(&answer)
 }
 
+// remove is do for what is answered without a body.
+func (p *process) remove(path string) (status int, err error) {
+	request, err := http.NewRequest("DELETE", p.url+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("X-API-Key", p.key)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	return response.StatusCode, response.Body.Close()
+}
+
 // TestWhatWasAcknowledgedSurvivesAKill kills the process in the middle of 1000 adds and looks at what is left.
 func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 	t.Parallel()
