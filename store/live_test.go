@@ -3,6 +3,8 @@ package store
 import (
 	"fmt"
 	"iter"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -137,5 +139,46 @@ func BenchmarkScanLive(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestTheMaskFollowsItsRun puts rows among others until runs divide, changes them, and takes them out, in any order.
+func TestTheMaskFollowsItsRun(t *testing.T) {
+	t.Parallel()
+	table := numbers
+	table.Bucket = 2
+	table.Live = func(n int) bool { return n%3 == 0 }
+	random := rand.New(rand.NewPCG(3, 2))
+	for range 20 {
+		ix, err := newIndex([]Definition{table})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := make(map[string]bool) // live
+		for revision := range int64(600) {
+			path := fmt.Sprintf("t/r/%03d", random.IntN(400))
+			c := change{table: table, path: path, revision: revision + 1}
+			if n := random.IntN(1000); n < 750 {
+				c.row = &Row[int]{Path: path, Value: n}
+				want[path] = n%3 == 0
+			} else {
+				delete(want, path)
+			}
+			if err := ix.apply([]change{c}, revision+1); err != nil {
+				t.Fatal(err)
+			}
+			if revision%50 != 0 {
+				continue
+			}
+			live := slices.Sorted(maps.Keys(want))
+			live = slices.DeleteFunc(live, func(path string) bool { return !want[path] })
+			got := []string{}
+			for row := range table.ScanLive(ix.snapshot(), "t/r/") {
+				got = append(got, row.Path)
+			}
+			if !slices.Equal(got, live) {
+				t.Fatalf("after %d changes\n%v are live, want\n%v", revision+1, got, live)
+			}
+		}
 	}
 }
