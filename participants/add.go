@@ -156,7 +156,7 @@ func (s *Service) admitOnce(tx *store.Tx, t tenant.ID, ref rooms.Ref, b batch) (
 		a.room, err = rooms.Keep(tx, t, a.room, a.drafted, tenant.Adding)
 		return a, err
 	}
-	return a, tenant.Settle(tx, owner, repeats, tenant.Adding) // there is no room that could have the bytes
+	return a, tenant.Settle(tx, t, repeats, tenant.Adding) // there is no room that could have the bytes
 }
 
 // seated says whether somebody has a new seat.

@@ -39,10 +39,6 @@ func (s *Service) forgetRepeats(ctx context.Context, t tenant.ID, id ID, repeats
 			return []store.Key{Rooms.Key(Path(t, id)), tenant.Accounts.Key(string(t))}
 		},
 		Decide: func(tx *store.Tx) (struct{}, error) {
-			owner, err := tenant.Find(tx, t)
-			if err != nil {
-				return struct{}{}, err
-			}
 			for _, repeat := range repeats {
 				if repeat.Overdue(tx, before) {
 					tenant.Idempotencies.Delete(tx, repeat.Path)
@@ -50,10 +46,10 @@ func (s *Service) forgetRepeats(ctx context.Context, t tenant.ID, id ID, repeats
 			}
 			room, ok := find(tx, t, RefTo(id))
 			if !ok || room.Status == Ended {
-				return struct{}{}, tenant.Settle(tx, owner, tx.Growth(), tenant.Removing)
+				return struct{}{}, tenant.Settle(tx, t, tx.Growth(), tenant.Removing)
 			}
 			room.Bytes.Repeats += tx.Growth()
-			_, err = Keep(tx, t, room, false, tenant.Removing)
+			_, err := Keep(tx, t, room, false, tenant.Removing)
 			return struct{}{}, err
 		},
 	})

@@ -316,6 +316,7 @@ func (s *Service) change(ctx context.Context, t tenant.ID, ref Ref, p tenant.Pur
 		Aggregates: func(snapshot *store.Snapshot) []store.Key {
 			return append(Aggregates(snapshot, t, ref), tenant.Accounts.Key(string(t)))
 		},
+		What: decide,
 		Decide: func(tx *store.Tx) (Room, error) {
 			before, err := Find(tx, t, ref)
 			if err != nil {

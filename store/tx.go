@@ -27,6 +27,7 @@ type Tx struct {
 	bytes  int    // of the keys and values that are written, and of the keys that are compared
 	grown  int64  // by how many bytes the records that are kept have grown; see Growth
 	before int64  // grown, when the decision that is under way began
+	begun  int    // the length of undo then
 	failed error  // why the decision that is under way cannot be committed, whatever it says itself
 	reads  *[]Key // what was looked for in the snapshot, when somebody wants to know
 }
@@ -51,7 +52,12 @@ func newTx(tables map[string]Definition, snapshot *Snapshot, prefix string) *Tx 
 }
 
 // begin notes that another decision is under way.
-func (tx *Tx) begin() { tx.before, tx.failed = tx.grown, nil }
+func (tx *Tx) begin() { tx.before, tx.begun, tx.failed = tx.grown, len(tx.undo), nil }
+
+// Changed says whether the decision has written anything.
+func (tx *Tx) Changed() bool {
+	return slices.ContainsFunc(tx.undo[tx.begun:], func(u undo) bool { return !u.guard })
+}
 
 // Growth is by how many bytes the decision has made what is kept grow, by what its tables count (Table.Size); negative
 // when it takes away more than it adds.

@@ -28,6 +28,8 @@ type Change[D any] struct {
 	// and counted. It may run again on a newer snapshot, so what it returns must be new each time, and it must not keep
 	// the Tx. An error refuses the change and takes back what it wrote.
 	Decide func(*Tx) (D, error)
+	// What, when set, is the function whose name says what is decided, where Decide is only around it.
+	What any
 	// Meanwhile, when set, is given what was decided while its commit is in flight, on the goroutine that called
 	// Commit: work that the answer needs goes here. It runs again if the decision changed.
 	Meanwhile func(D)
@@ -44,8 +46,11 @@ func Commit[D any](ctx context.Context, s *Store, c Change[D]) (D, error) {
 	ctx, span := s.options.Tracer.Start(ctx, "store.Commit")
 	defer span.End()
 	sub := &submission{
-		arrived: time.Now(), ctx: ctx, request: requestOf(ctx), aggregates: c.Aggregates, bell: make(chan struct{}, 1), what: c.Decide,
+		arrived: time.Now(), ctx: ctx, request: requestOf(ctx), aggregates: c.Aggregates, bell: make(chan struct{}, 1), what: c.What,
 		decide: func(tx *Tx) (any, error) { return c.Decide(tx) },
+	}
+	if sub.what == nil {
+		sub.what = c.Decide
 	}
 	s.writer.enqueue(sub)
 	prepared := 0

@@ -1,6 +1,9 @@
 package tenant
 
 import (
+	"context"
+	"slices"
+
 	"usher"
 	"usher/store"
 )
@@ -61,11 +64,8 @@ const maxAhead = 64 << 10
 // Draw takes bytes out of what the tenant may still have: as many as are needed or none, and up to ahead more, the fewer
 // the less there is left.
 func (a Account) Draw(need, ahead int64, s Settings, p Purpose) (after Account, drawn int64, refused *usher.Error) {
-	limit := p.limit(s)
-	if need > 0 && a.Bytes+need > limit {
-		return a, 0, usher.Errorf(usher.CodeQuotaExceeded,
-			"The tenant's data has %d bytes, of the %d that max_stored_bytes allows. Delete rooms that have ended, or end some sooner (room_retention_hours).",
-			a.Bytes, s.MaxStoredBytes).With("stored_bytes", a.Bytes).With("max_stored_bytes", s.MaxStoredBytes)
+	if refused := a.refuses(need, s, p); refused != nil {
+		return a, 0, refused
 	}
 	left := Adding.limit(s) - a.Bytes - need
 	drawn = need + max(0, min(ahead, maxAhead, left/64))
@@ -73,21 +73,56 @@ func (a Account) Draw(need, ahead int64, s Settings, p Purpose) (after Account, 
 	return a, drawn, nil
 }
 
-// settle puts what the decision has made grow on the tenant's own account. It is the last thing that a decision does.
-func settle(tx *store.Tx, t Tenant, p Purpose) error {
-	return Settle(tx, t, tx.Growth(), p)
+func (a Account) refuses(need int64, s Settings, p Purpose) *usher.Error {
+	if need <= 0 || a.Bytes+need <= p.limit(s) {
+		return nil
+	}
+	return usher.Errorf(usher.CodeQuotaExceeded,
+		"The tenant's data has %d bytes, of the %d that max_stored_bytes allows. Delete rooms that have ended, or end some sooner (room_retention_hours).",
+		a.Bytes, s.MaxStoredBytes).With("stored_bytes", a.Bytes).With("max_stored_bytes", s.MaxStoredBytes)
 }
 
-// Settle puts so many bytes more, or fewer, on the tenant's own account.
-func Settle(tx *store.Tx, t Tenant, grown int64, p Purpose) error {
+// write has decide change what is the tenant's. The tenant's record moves with everything that is written so, which guards
+// its keys and its settings, and what the change has made grow is put on the tenant's account.
+func write[D any](ctx context.Context, s *Service, t ID, p Purpose, compared []store.Key, decide func(*store.Tx) (D, error)) (D, error) {
+	return store.Commit(ctx, s.log, store.Change[D]{
+		Aggregates: func(*store.Snapshot) []store.Key { return append(slices.Clip(compared), Aggregate(t)) },
+		What:       decide,
+		Decide: func(tx *store.Tx) (D, error) {
+			decision, err := decide(tx)
+			if err != nil || !tx.Changed() {
+				return decision, err
+			}
+			touch(tx, t)
+			return decision, Settle(tx, t, tx.Growth(), p)
+		},
+	})
+}
+
+// touch writes the tenant's record as it is.
+func touch(tx *store.Tx, t ID) {
+	if row, ok := tenants.Get(tx, string(t)); ok {
+		tenants.Put(tx, string(t), row.Value)
+	}
+}
+
+// Settle puts so many bytes more, or fewer, on the tenant's own account. It is the last thing that a decision writes.
+func Settle(tx *store.Tx, t ID, grown int64, p Purpose) error {
 	if grown == 0 {
 		return nil
 	}
-	account, _, refused := AccountOf(tx, t.ID).Draw(grown, 0, t.Settings, p)
-	if refused != nil {
-		return refused
+	account := AccountOf(tx, t)
+	if grown > 0 && p != Removing {
+		owner, err := Find(tx, t)
+		if err != nil {
+			return err
+		}
+		if refused := account.refuses(grown, owner.Settings, p); refused != nil {
+			return refused
+		}
 	}
-	Accounts.Put(tx, string(t.ID), account)
+	account.Bytes += grown
+	Accounts.Put(tx, string(t), account)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,28 +120,38 @@ const (
 // and signing keys.
 func (s *Service) Sweep(ctx context.Context) (removed int, err error) {
 	snapshot, now := s.log.Snapshot(), s.now()
-	due := s.auditDue(snapshot, operatorLog, now.Add(-operatorRetention))
+	removed, err = s.sweepAudit(ctx, operatorLog, s.auditDue(snapshot, operatorLog, now.Add(-operatorRetention)))
 	for t := range All(snapshot, "") {
-		due = append(due, s.auditDue(snapshot, t.ID, now.Add(-time.Duration(t.Settings.AuditRetentionDays)*24*time.Hour))...)
+		if err != nil {
+			return removed, err
+		}
+		var some int
+		some, err = s.sweepAudit(ctx, t.ID, s.auditDue(snapshot, t.ID, now.Add(-time.Duration(t.Settings.AuditRetentionDays)*24*time.Hour)))
+		removed += some
 	}
-	for len(due) > 0 {
-		some := due[:min(auditStep, len(due))]
-		due = due[len(some):]
-		_, err := store.Commit(ctx, s.log, store.Change[struct{}]{
-			Aggregates: func(*store.Snapshot) []store.Key { return nil },
-			Decide: func(tx *store.Tx) (struct{}, error) {
-				for _, path := range some {
-					auditLog.Delete(tx, path)
-				}
-				return struct{}{}, nil
-			},
-		})
+	return removed, errors.Join(err, s.sweepKeys(ctx), s.sweepSigningKeys(ctx))
+}
+
+// sweepAudit takes away the entries at the paths, which are of one log.
+func (s *Service) sweepAudit(ctx context.Context, t ID, due []string) (removed int, err error) {
+	for some := range slices.Chunk(due, auditStep) {
+		take := func(tx *store.Tx) (struct{}, error) {
+			for _, path := range some {
+				auditLog.Delete(tx, path)
+			}
+			return struct{}{}, nil
+		}
+		if t == operatorLog { // which is nobody's
+			_, err = store.Commit(ctx, s.log, store.Change[struct{}]{Aggregates: func(*store.Snapshot) []store.Key { return nil }, Decide: take})
+		} else {
+			_, err = write(ctx, s, t, Removing, nil, take)
+		}
 		if err != nil {
 			return removed, err
 		}
 		removed += len(some)
 	}
-	return removed, errors.Join(s.sweepKeys(ctx), s.sweepSigningKeys(ctx))
+	return removed, nil
 }
 
 // auditDue lists the paths of the entries that are older than the moment. They come first, so few others are looked at.

@@ -18,7 +18,13 @@ type keyRef struct {
 }
 
 // keyRefs is the table of a tenant's keys: {tenant}/{key}.
-var keyRefs = store.Table[keyRef]{Name: "api-key-ids", Aggregate: true, GuardedBy: guardedByTenant, Decode: decodeJSON[keyRef], Encode: encodeJSON[keyRef]}
+var keyRefs = store.Table[keyRef]{
+	Name: "api-key-ids", Aggregate: true, GuardedBy: guardedByTenant, Size: func(keyRef) int { return keyRefBytes },
+	Decode: decodeJSON[keyRef], Encode: encodeJSON[keyRef],
+}
+
+// keyRefBytes is what the record takes, and what is noted of the key's use.
+const keyRefBytes = 320
 
 func keyRefPath(t ID, id KeyID) string { return string(t) + "/" + string(id) }
 
@@ -119,28 +125,25 @@ func (s *Service) CreateKey(ctx context.Context, t ID, n NewKey, by Actor) (APIK
 		return APIKey{}, Secret{}, err
 	}
 	secret := newSecret(apiKeyPrefix)
-	key, err := store.Commit(ctx, s.log, store.Change[APIKey]{
-		Aggregates: func(*store.Snapshot) []store.Key { return append(by.guards(t), Aggregate(t)) },
-		Decide: func(tx *store.Tx) (made APIKey, err error) {
-			if _, err := Find(tx, t); err != nil {
-				return APIKey{}, err
-			}
-			made = key
-			if made.Makers, err = by.makers(tx, t); err != nil {
-				return APIKey{}, err
-			}
-			if err := oneMoreKey(tx, t, maxKeys); err != nil {
-				return APIKey{}, err
-			}
-			made.keep(tx, secret)
-			return made, record(tx, t, by, now, "key.create", string(made.ID), detail{"name": made.Name, "scopes": made.Scopes})
-		},
+	key, err := write(ctx, s, t, purposeOf(by), by.guards(t), func(tx *store.Tx) (made APIKey, err error) {
+		if _, err := Find(tx, t); err != nil {
+			return APIKey{}, err
+		}
+		made = key
+		if made.Makers, err = by.makers(tx, t); err != nil {
+			return APIKey{}, err
+		}
+		if err := oneMoreKey(tx, t, maxKeys); err != nil {
+			return APIKey{}, err
+		}
+		made.keep(tx, secret)
+		return made, record(tx, t, by, now, "key.create", string(made.ID), detail{"name": made.Name, "scopes": made.Scopes})
 	})
 	return key, secret, err
 }
 
-// oneMoreKey refuses another key when the tenant has as many as it may. It writes the tenant's record, which guards the
-// count: of two that are made at once, on whichever replicas, one is decided again and counts the other.
+// oneMoreKey refuses another key when the tenant has as many as it may. Whoever makes a key writes the tenant's record: of
+// two that are made at once, on whichever replicas, one is decided again and counts the other.
 func oneMoreKey(tx *store.Tx, t ID, most int) error {
 	count := 0
 	for range keyRefs.Scan(tx, string(t)+"/", "") {
@@ -148,15 +151,7 @@ func oneMoreKey(tx *store.Tx, t ID, most int) error {
 			return usher.Errorf(usher.CodeKeyLimitReached, "The tenant may have %d API keys; revoke one first.", maxKeys)
 		}
 	}
-	touch(tx, t)
 	return nil
-}
-
-// touch writes the tenant's record as it is: what it guards has changed.
-func touch(tx *store.Tx, t ID) {
-	if row, ok := tenants.Get(tx, string(t)); ok {
-		tenants.Put(tx, string(t), row.Value)
-	}
 }
 
 // keep writes a new key.
@@ -204,28 +199,23 @@ func (s *Service) Keys(t ID) ([]KeyView, error) {
 }
 
 // onKey has decide change one of the tenant's keys.
-func (s *Service) onKey(ctx context.Context, t ID, id KeyID, by Actor, decide func(tx *store.Tx, key APIKey, hash string) (APIKey, error)) (APIKey, error) {
-	return store.Commit(ctx, s.log, store.Change[APIKey]{
-		Aggregates: func(*store.Snapshot) []store.Key {
-			return append(by.guards(t), Aggregate(t), keyRefs.Key(keyRefPath(t, id)))
-		},
-		Decide: func(tx *store.Tx) (APIKey, error) {
-			if _, err := Find(tx, t); err != nil {
-				return APIKey{}, err
-			}
-			key, hash, ok := findKey(tx, t, id)
-			if !ok || key.orphaned(tx) {
-				return APIKey{}, usher.Errorf(usher.CodeKeyNotFound, "There is no API key of this id.")
-			}
-			return decide(tx, key, hash)
-		},
+func (s *Service) onKey(ctx context.Context, t ID, id KeyID, p Purpose, by Actor, decide func(tx *store.Tx, key APIKey, hash string) (APIKey, error)) (APIKey, error) {
+	return write(ctx, s, t, p, append(by.guards(t), keyRefs.Key(keyRefPath(t, id))), func(tx *store.Tx) (APIKey, error) {
+		if _, err := Find(tx, t); err != nil {
+			return APIKey{}, err
+		}
+		key, hash, ok := findKey(tx, t, id)
+		if !ok || key.orphaned(tx) {
+			return APIKey{}, usher.Errorf(usher.CodeKeyNotFound, "There is no API key of this id.")
+		}
+		return decide(tx, key, hash)
 	})
 }
 
 // RevokeKey takes a key away, and with it what it has made. When it returns, this replica refuses them, and the others
 // within milliseconds.
 func (s *Service) RevokeKey(ctx context.Context, t ID, id KeyID, by Actor) error {
-	_, err := s.onKey(ctx, t, id, by, func(tx *store.Tx, key APIKey, hash string) (APIKey, error) {
+	_, err := s.onKey(ctx, t, id, Removing, by, func(tx *store.Tx, key APIKey, hash string) (APIKey, error) {
 		key.drop(tx, hash)
 		return key, record(tx, t, by, s.now(), "key.revoke", string(id), detail{"name": key.Name})
 	})
@@ -244,7 +234,7 @@ func (k APIKey) drop(tx *store.Tx, hash string) {
 // by a key keeps it, and is bounded by what that key has itself.
 func (s *Service) RotateKey(ctx context.Context, t ID, id KeyID, r Rotation, by Actor) (APIKey, Secret, error) {
 	secret, now := newSecret(apiKeyPrefix), s.now()
-	fresh, err := s.onKey(ctx, t, id, by, func(tx *store.Tx, old APIKey, hash string) (APIKey, error) {
+	fresh, err := s.onKey(ctx, t, id, purposeOf(by), by, func(tx *store.Tx, old APIKey, hash string) (APIKey, error) {
 		fresh, err := old.successor(tx, by, now)
 		if err != nil {
 			return APIKey{}, err

@@ -64,17 +64,14 @@ func (s *Service) sweepKeysOf(ctx context.Context, t ID, dead []KeyID) error {
 	for len(dead) > 0 {
 		some := dead[:min(keyStep, len(dead))]
 		dead = dead[len(some):]
-		_, err := store.Commit(ctx, s.log, store.Change[struct{}]{
-			Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(t)} },
-			Decide: func(tx *store.Tx) (struct{}, error) {
-				for _, id := range some {
-					key, hash, ok := findKey(tx, t, id)
-					if ok && (key.orphaned(tx) || key.expired(s.now().Add(-expiredKept))) {
-						key.drop(tx, hash)
-					}
+		_, err := write(ctx, s, t, Removing, nil, func(tx *store.Tx) (struct{}, error) {
+			for _, id := range some {
+				key, hash, ok := findKey(tx, t, id)
+				if ok && (key.orphaned(tx) || key.expired(s.now().Add(-expiredKept))) {
+					key.drop(tx, hash)
 				}
-				return struct{}{}, nil
-			},
+			}
+			return struct{}{}, nil
 		})
 		if err != nil {
 			return err

@@ -16,7 +16,10 @@ type keyUse struct {
 
 // keyUses is the table of uses: {tenant}/{key}. It is apart from the keys, so that noting a use does not touch what
 // decides over a key. Replicas write what they have seen now and then; the latest counts.
-var keyUses = store.Table[keyUse]{Name: "api-key-uses", Decode: decodeJSON[keyUse], Encode: encodeJSON[keyUse]}
+var keyUses = store.Table[keyUse]{Name: "api-key-uses", Size: func(keyUse) int { return keyUseBytes }, Decode: decodeJSON[keyUse], Encode: encodeJSON[keyUse]}
+
+// keyUseBytes is more than the record takes. Its key counts with the API key's (keyRefBytes).
+const keyUseBytes = 64
 
 const (
 	keyUseInterval = time.Minute

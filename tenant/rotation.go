@@ -116,29 +116,26 @@ func (s *Service) RotateSigningKey(ctx context.Context, t ID, r KeyRotation, by 
 	if err != nil {
 		return SigningKey{}, err
 	}
-	return store.Commit(ctx, s.log, store.Change[SigningKey]{
-		Aggregates: func(*store.Snapshot) []store.Key { return append(by.guards(t), Aggregate(t)) },
-		Decide: func(tx *store.Tx) (SigningKey, error) {
-			owner, err := Find(tx, t)
-			if err != nil {
-				return SigningKey{}, err
-			}
-			plan, refused := planRotation(owner, signingKeysOf(tx, t), r, by, now)
-			if refused != nil {
-				return SigningKey{}, refused
-			}
-			for _, kid := range plan.forget {
-				SigningKeys.Delete(tx, signingKeyPath(t, kid))
-			}
-			for _, old := range plan.retire {
-				old.retire(begins, owner.Settings)
-				SigningKeys.Put(tx, signingKeyPath(t, old.KID), old)
-			}
-			owner.Rotations = plan.rotations
-			owner.keep(tx) // the record that guards the keys moves with them
-			SigningKeys.Put(tx, signingKeyPath(t, fresh.KID), fresh)
-			return fresh, record(tx, t, by, now, "signing_key.rotate", fresh.KID, detail{"alg": fresh.Algorithm, "active_from": fresh.ActiveFrom})
-		},
+	return write(ctx, s, t, purposeOf(by), by.guards(t), func(tx *store.Tx) (SigningKey, error) {
+		owner, err := Find(tx, t)
+		if err != nil {
+			return SigningKey{}, err
+		}
+		plan, refused := planRotation(owner, signingKeysOf(tx, t), r, by, now)
+		if refused != nil {
+			return SigningKey{}, refused
+		}
+		for _, kid := range plan.forget {
+			SigningKeys.Delete(tx, signingKeyPath(t, kid))
+		}
+		for _, old := range plan.retire {
+			old.retire(begins, owner.Settings)
+			SigningKeys.Put(tx, signingKeyPath(t, old.KID), old)
+		}
+		owner.Rotations = plan.rotations
+		owner.keep(tx)
+		SigningKeys.Put(tx, signingKeyPath(t, fresh.KID), fresh)
+		return fresh, record(tx, t, by, now, "signing_key.rotate", fresh.KID, detail{"alg": fresh.Algorithm, "active_from": fresh.ActiveFrom})
 	})
 }
 
@@ -166,7 +163,7 @@ func (s *Service) ListSigningKeys(t ID) (keys []SigningKey, err error) {
 // DeleteSigningKey takes a key away, and with it every token that it has signed. One that may have live tokens is kept,
 // unless forced; the one that signs is kept in any case.
 func (s *Service) DeleteSigningKey(ctx context.Context, t ID, kid string, force bool, by Actor) error {
-	_, err := s.change(ctx, t, func(tx *store.Tx, owner Tenant) (Tenant, error) {
+	_, err := s.change(ctx, t, Removing, func(tx *store.Tx, owner Tenant) (Tenant, error) {
 		row, ok := SigningKeys.Get(tx, signingKeyPath(t, kid))
 		if !ok {
 			return owner, usher.Errorf(usher.CodeKeyNotFound, "There is no signing key of this kid.")
@@ -229,7 +226,7 @@ func (s *Service) rotateIfDue(ctx context.Context, r store.Reader, t Tenant, now
 }
 
 func (s *Service) destroy(ctx context.Context, t ID, k SigningKey) error {
-	_, err := s.change(ctx, t, func(tx *store.Tx, owner Tenant) (Tenant, error) {
+	_, err := s.change(ctx, t, Removing, func(tx *store.Tx, owner Tenant) (Tenant, error) {
 		path, now := signingKeyPath(t, k.KID), s.now()
 		row, ok := SigningKeys.Get(tx, path)
 		if !ok || row.Value.State(now) != KeyRetired {
@@ -296,17 +293,14 @@ func (s *Service) reencrypt(ctx context.Context, row *store.Row[SigningKey]) err
 	if err != nil {
 		return err
 	}
-	_, err = store.Commit(ctx, s.log, store.Change[struct{}]{
-		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(tenantOf(row.Path))} },
-		Decide: func(tx *store.Tx) (struct{}, error) {
-			now, ok := SigningKeys.Get(tx, row.Path)
-			if ok && now.Value.Sealed == row.Value.Sealed {
-				again := now.Value
-				again.Sealed = sealed
-				SigningKeys.Put(tx, row.Path, again)
-			}
-			return struct{}{}, nil
-		},
+	_, err = write(ctx, s, tenantOf(row.Path), Removing, nil, func(tx *store.Tx) (struct{}, error) {
+		now, ok := SigningKeys.Get(tx, row.Path)
+		if ok && now.Value.Sealed == row.Value.Sealed {
+			again := now.Value
+			again.Sealed = sealed
+			SigningKeys.Put(tx, row.Path, again)
+		}
+		return struct{}{}, nil
 	})
 	return err
 }

@@ -91,18 +91,15 @@ func (s *Service) create(ctx context.Context, name string, patch settingsPatch, 
 		return Tenant{}, usher.Internal(err, "compare the settings of %s with the defaults", t.ID)
 	}
 	key := APIKey{ID: newKeyID(now), TenantID: t.ID, Name: "first key", Scopes: AllScopes(), CreatedAt: usher.At(now), Main: true}
-	return store.Commit(ctx, s.log, store.Change[Tenant]{
-		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(t.ID), baselines.Key(baselinePath)} },
-		Decide: func(tx *store.Tx) (Tenant, error) {
-			if _, now := baselineOf(tx); now != baseline {
-				return Tenant{}, errMoved
-			}
-			tenants.Put(tx, string(t.ID), compiledEntry(t, baseline))
-			note(tx, t, diff, by, t.CreatedAt)
-			SigningKeys.Put(tx, signingKeyPath(t.ID, signingKey.KID), signingKey)
-			key.keep(tx, secret)
-			return t, record(tx, t.ID, by, now, "tenant.create", "", detail{"name": t.Name})
-		},
+	return write(ctx, s, t.ID, Removing, nil, func(tx *store.Tx) (Tenant, error) {
+		if _, now := baselineOf(tx); now != baseline {
+			return Tenant{}, errMoved
+		}
+		tenants.Put(tx, string(t.ID), compiledEntry(t, baseline))
+		note(tx, t, diff, by, t.CreatedAt)
+		SigningKeys.Put(tx, signingKeyPath(t.ID, signingKey.KID), signingKey)
+		key.keep(tx, secret)
+		return t, record(tx, t.ID, by, now, "tenant.create", "", detail{"name": t.Name})
 	})
 }
 
@@ -177,7 +174,7 @@ func (u *Update) Validate() []usher.FieldError { return validateName(&u.Name) }
 
 // Update changes a tenant.
 func (s *Service) Update(ctx context.Context, id ID, u Update, by Actor) (Tenant, error) {
-	return s.change(ctx, id, func(tx *store.Tx, t Tenant) (Tenant, error) {
+	return s.change(ctx, id, purposeOf(by), func(tx *store.Tx, t Tenant) (Tenant, error) {
 		if t.Name == u.Name {
 			return t, nil
 		}
@@ -244,15 +241,12 @@ func errSettingsChanged() error {
 }
 
 // change has decide change a tenant, which writes what it changes.
-func (s *Service) change(ctx context.Context, id ID, decide func(*store.Tx, Tenant) (Tenant, error)) (Tenant, error) {
-	return store.Commit(ctx, s.log, store.Change[Tenant]{
-		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(id)} },
-		Decide: func(tx *store.Tx) (Tenant, error) {
-			before, err := Find(tx, id)
-			if err != nil {
-				return Tenant{}, err
-			}
-			return decide(tx, before)
-		},
+func (s *Service) change(ctx context.Context, id ID, p Purpose, decide func(*store.Tx, Tenant) (Tenant, error)) (Tenant, error) {
+	return write(ctx, s, id, p, nil, func(tx *store.Tx) (Tenant, error) {
+		before, err := Find(tx, id)
+		if err != nil {
+			return Tenant{}, err
+		}
+		return decide(tx, before)
 	})
 }

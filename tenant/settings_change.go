@@ -136,9 +136,6 @@ func (r stored) hasSettingsOf(other stored) bool {
 func (s *Service) changeSettings(ctx context.Context, id ID, ifMatch string, by Actor, action string, choose chooser) (Tenant, error) {
 	return prepared(func() (Tenant, error) {
 		c := s.prepareSettings(id, ifMatch, choose)
-		return store.Commit(ctx, s.log, store.Change[Tenant]{
-			Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(id)} },
-			Decide:     func(tx *store.Tx) (Tenant, error) { return c.decide(tx, by, action, s.now()) },
-		})
+		return write(ctx, s, id, purposeOf(by), nil, func(tx *store.Tx) (Tenant, error) { return c.decide(tx, by, action, s.now()) })
 	})
 }

@@ -40,7 +40,7 @@ func (n *Suspension) Validate() []usher.FieldError {
 
 // Suspend has every credential of the tenant refused, those of its participants included, from the moment it returns.
 func (s *Service) Suspend(ctx context.Context, id ID, n Suspension, by Actor) (Tenant, error) {
-	return s.change(ctx, id, func(tx *store.Tx, t Tenant) (Tenant, error) {
+	return s.change(ctx, id, Removing, func(tx *store.Tx, t Tenant) (Tenant, error) {
 		ends := n.Rooms == RoomsEnd
 		if t.Status == StatusSuspended && t.EndRooms == ends {
 			return t, nil
@@ -53,7 +53,7 @@ func (s *Service) Suspend(ctx context.Context, id ID, n Suspension, by Actor) (T
 
 // Resume has the tenant served again.
 func (s *Service) Resume(ctx context.Context, id ID, by Actor) (Tenant, error) {
-	return s.change(ctx, id, func(tx *store.Tx, t Tenant) (Tenant, error) {
+	return s.change(ctx, id, Removing, func(tx *store.Tx, t Tenant) (Tenant, error) {
 		if t.Status == StatusActive {
 			return t, nil
 		}
@@ -65,7 +65,7 @@ func (s *Service) Resume(ctx context.Context, id ID, by Actor) (Tenant, error) {
 
 // Delete takes the tenant away: when it returns, nothing of it exists for any caller. The sweep removes its records.
 func (s *Service) Delete(ctx context.Context, id ID, by Actor) error {
-	_, err := s.change(ctx, id, func(tx *store.Tx, t Tenant) (Tenant, error) {
+	_, err := s.change(ctx, id, Removing, func(tx *store.Tx, t Tenant) (Tenant, error) {
 		t.Status = statusDeleting
 		t.keep(tx)
 		return t, record(tx, operatorLog, by, s.now(), "tenant.delete", string(id), detail{"name": t.Name})
