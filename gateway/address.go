@@ -6,6 +6,20 @@ import (
 	"strings"
 )
 
+// Site is the part of the network that one caller has to itself: an IPv4 address, or the /64 of an IPv6 one, of which a
+// network has 2^64 (RFC 6177). Limits are by site.
+func Site(a netip.Addr) netip.Prefix {
+	bits := 64
+	if a = a.Unmap(); a.Is4() {
+		bits = 32
+	}
+	site, err := a.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{} // no address at all
+	}
+	return site
+}
+
 // address is where the request comes from. Behind proxies that are trusted it is what they say in X-Forwarded-For: the
 // last address that is no trusted proxy's, since whatever stands before it the client may have written itself.
 func (g *Gateway) address(c *call) netip.Addr {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -46,6 +47,9 @@ type Options struct {
 	// requests wait for others to end, and are refused when they have waited too long; 0: none is.
 	MaxCPUWait time.Duration
 
+	AnonymousPerSecond float64 // requests from one address without a valid credential; DefaultAnonymousPerSecond
+	AnonymousBurst     int     // of those at once; DefaultAnonymousBurst
+
 	Now func() time.Time // time.Now
 
 	Metrics         prometheus.Registerer // where the metrics go; nil: nowhere
@@ -61,7 +65,7 @@ type Gateway struct {
 
 	operator [sha256.Size]byte // of the operator's key
 
-	limits  limits
+	limits  *limits
 	reading overload // apart from writing, since what comes from memory must not wait for the log
 	writing overload
 	metrics metrics
@@ -81,8 +85,10 @@ func New(o Options) *Gateway {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	o.AnonymousPerSecond = cmp.Or(o.AnonymousPerSecond, DefaultAnonymousPerSecond)
+	o.AnonymousBurst = cmp.Or(o.AnonymousBurst, DefaultAnonymousBurst)
 	g := &Gateway{
-		Options: o, operator: sha256.Sum256([]byte(o.OperatorKey.Reveal())), limits: limits{replicas: o.Log.Replicas},
+		Options: o, operator: sha256.Sum256([]byte(o.OperatorKey.Reveal())), limits: newLimits(o),
 		lines: o.Logger.Handler(), metrics: newMetrics(o.Metrics), byOwner: newTenantMetrics(o.MaxTenantSeries, o.Rooms.Census, o.Metrics),
 	}
 	for kind, of := range map[string]*overload{"read": &g.reading, "write": &g.writing} {
@@ -109,7 +115,8 @@ type call struct {
 	started  time.Time
 	failure  error // what the answer tells of, when it is a problem
 
-	limited bool // by the tenant's rate limit
+	limited bool // by a rate limit
+	paid    int  // requests that have been taken out of the caller's buckets
 	joined  int  // how many were seated
 }
 
@@ -288,7 +295,7 @@ func (r *recorder) send(body []byte) (int, error) {
 	return r.conn.together(func() (int, error) { return r.ResponseWriter.Write(body) })
 }
 
-// admitState answers for the state of the index: none, stale and said to be, too stale, or older than the caller wants.
+// admitState answers for the state of the index: none, stale and said to be, or too stale.
 func (g *Gateway) admitState(w *recorder, c *call) error {
 	state, age := g.Log.State()
 	switch {
@@ -300,17 +307,25 @@ func (g *Gateway) admitState(w *recorder, c *call) error {
 	case state == store.Stale:
 		w.Header().Set("Usher-Stale", strconv.Itoa(int(age.Seconds())))
 	}
-	if wanted := c.Header.Get("Usher-Min-Revision"); wanted != "" {
-		revision, err := strconv.ParseInt(wanted, 10, 64)
-		if err != nil || revision < 0 {
-			return usher.Invalid(usher.FieldError{Field: "Usher-Min-Revision", Message: "must be a revision: a number that an Usher-Revision header has shown"})
-		}
-		if err := g.waitRevision(c, revision); err != nil {
-			return err
-		}
-		w.set(headerRevision, strconv.FormatInt(g.Log.Revision(), 10))
-	}
 	return nil
+}
+
+// catchUp waits for the revision that the caller asks for, and says whether there was anything to wait for.
+func (g *Gateway) catchUp(c *call) (newer bool, err error) {
+	wanted := c.Header.Get("Usher-Min-Revision")
+	if wanted == "" || c.route.access.anyTime {
+		return false, nil
+	}
+	revision, err := strconv.ParseInt(wanted, 10, 64)
+	if err != nil || revision < 0 {
+		return false, usher.Invalid(usher.FieldError{Field: "Usher-Min-Revision", Message: "must be a revision: a number that an Usher-Revision header has shown"})
+	}
+	newer = revision > g.Log.Revision()
+	if err := g.waitRevision(c, revision); err != nil {
+		return false, err
+	}
+	c.answer.set(headerRevision, strconv.FormatInt(g.Log.Revision(), 10))
+	return newer, nil
 }
 
 // waitRevision waits until this replica has seen the revision, which may be one that it never will: of a log that was

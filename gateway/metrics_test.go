@@ -150,7 +150,7 @@ func TestRequestsAreCountedByRouteAndStatus(t *testing.T) {
 	h.wants(1, "usher_rooms_active")
 	h.wants(2, "usher_tenant_participants", "tenant", h.tenant)
 	h.wants(2, "usher_tenant_joins_total", "tenant", h.tenant)
-	h.wants(1, "usher_tenant_requests_total", "tenant", h.tenant, "status", "4xx")
+	h.wants(2, "usher_tenant_requests_total", "tenant", h.tenant, "status", "4xx")
 	h.wants(1, "usher_state", "state", "READY")
 	h.wants(1, "usher_log_relists_total", "reason", "first_load")
 	if h.value("usher_writer_batch_changes") == 0 || h.value("usher_log_commit_duration_seconds", "outcome", "committed") == 0 {

@@ -54,6 +54,9 @@ type options struct {
 	MaxConnections int
 	MaxCPUWait     time.Duration
 
+	AnonymousPerSecond float64
+	AnonymousBurst     int
+
 	HeaderTimeout time.Duration
 	BodyTimeout   time.Duration
 	AnswerTimeout time.Duration
@@ -102,6 +105,8 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", nil, "networks of proxies whose X-Forwarded-For is believed, comma-separated, e.g. 10.0.0.0/8")
 	f.IntVar(&o.MaxConnections, "max-connections", 10_000, "how many connections to the API there may be at once; others wait to be taken")
 	f.DurationVar(&o.MaxCPUWait, "max-cpu-wait", 3*time.Millisecond, "overload: when work waits longer than this for a processor (metric usher_http_processor_wait_seconds), new requests wait for others to end, and after half a second are refused with 503; 0: never")
+	f.Float64Var(&o.AnonymousPerSecond, "anonymous-requests-per-second", gateway.DefaultAnonymousPerSecond, "how many requests without a valid credential may come from one address (of IPv6: from one /64). Behind a proxy that --trusted-proxies does not name, all callers have its address")
+	f.IntVar(&o.AnonymousBurst, "anonymous-burst", gateway.DefaultAnonymousBurst, "how many of those may come at once after a quiet time")
 	f.StringVar(&o.OTLPEndpoint, "otlp-endpoint", "", "URL of an OpenTelemetry collector to send traces to, e.g. http://localhost:4317 (default: no traces)")
 	f.StringVar(&o.OTLPProtocol, "otlp-protocol", "grpc", "grpc or http: how the collector is spoken to")
 	f.Float64Var(&o.TraceRatio, "trace-ratio", 0.01, "share of requests to trace of those whose caller has not decided it (traceparent)")
@@ -168,6 +173,9 @@ func (o *options) check() error {
 	}
 	if o.MaxConnections < 1 {
 		return errors.New("--max-connections must be at least 1")
+	}
+	if o.AnonymousPerSecond <= 0 || o.AnonymousBurst < 1 {
+		return errors.New("--anonymous-requests-per-second must be more than 0, and --anonymous-burst at least 1")
 	}
 	if o.MaxTenantSeries < 1 {
 		return errors.New("--metrics-max-tenants must be at least 1")

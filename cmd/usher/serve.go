@@ -131,7 +131,7 @@ func run(ctx context.Context, o options) (err error) {
 	g := gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seats,
 		OperatorKey: operatorKey, Logger: logger, MaxStaleness: o.MaxStaleness, TrustedProxies: proxies,
-		MaxCPUWait: o.MaxCPUWait,
+		MaxCPUWait: o.MaxCPUWait, AnonymousPerSecond: o.AnonymousPerSecond, AnonymousBurst: o.AnonymousBurst,
 		Metrics:    seen.metrics, MaxTenantSeries: o.MaxTenantSeries,
 	})
 	front.api.open(seen.traced(g))
