@@ -89,6 +89,7 @@ type house struct {
 	tracing trace.TracerProvider  // nil: none
 	series  int                   // how many tenants have series of their own; 0 for the default
 	burst   int                   // requests from one address without a credential; 0: as many as tests like
+	bodies  int64                 // bytes of bodies that may be held; 0 for the default
 	ops     int                   // max-txn-ops that the gateways believe in; 0 for the default
 }
 
@@ -155,7 +156,7 @@ func (h *house) start() string {
 	h.handler = gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seated,
 		OperatorKey: tenant.OperatorKey(operatorKey), Logger: h.logger, RequestTimeout: time.Minute, Now: h.clock.now,
-		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Metrics: registry, MaxTenantSeries: h.series, AnonymousBurst: cmp.Or(h.burst, 1_000_000),
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Metrics: registry, MaxTenantSeries: h.series, AnonymousBurst: cmp.Or(h.burst, 1_000_000), BodyMemory: h.bodies,
 	})
 	server := httptest.NewServer(otelhttp.NewHandler(h.handler, "HTTP", otelhttp.WithTracerProvider(h.tracing), otelhttp.WithPropagators(propagation.TraceContext{})))
 	h.t.Cleanup(server.Close)

@@ -38,7 +38,7 @@ type Options struct {
 	OperatorKey  tenant.Secret
 	Logger       *slog.Logger
 
-	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; none by default
+	TrustedProxies Proxies // whose X-Forwarded-For and traceparent are believed; none by default
 
 	MaxStaleness   time.Duration // how old the index may be and still answer; 10 min
 	RequestTimeout time.Duration // for one request once it is received, whatever it waits for; 15 s
@@ -49,6 +49,9 @@ type Options struct {
 
 	AnonymousPerSecond float64 // requests from one address without a valid credential; DefaultAnonymousPerSecond
 	AnonymousBurst     int     // of those at once; DefaultAnonymousBurst
+
+	// BodyMemory is how many bytes of requests' bodies may be held at once; DefaultBodyMemory, and LeastBodyMemory at least.
+	BodyMemory int64
 
 	Now func() time.Time // time.Now
 
@@ -68,6 +71,9 @@ type Gateway struct {
 	limits  *limits
 	reading overload // apart from writing, since what comes from memory must not wait for the log
 	writing overload
+	bySeat  *crowd[seatID]
+	bySite  *crowd[netip.Prefix]
+	bodies  bodies
 	metrics metrics
 	byOwner *tenantMetrics
 
@@ -86,9 +92,11 @@ func New(o Options) *Gateway {
 		o.Now = time.Now
 	}
 	o.AnonymousPerSecond = cmp.Or(o.AnonymousPerSecond, DefaultAnonymousPerSecond)
+	o.BodyMemory = max(LeastBodyMemory, cmp.Or(o.BodyMemory, DefaultBodyMemory))
 	o.AnonymousBurst = cmp.Or(o.AnonymousBurst, DefaultAnonymousBurst)
 	g := &Gateway{
 		Options: o, operator: sha256.Sum256([]byte(o.OperatorKey.Reveal())), limits: newLimits(o),
+		bySeat: newCrowd[seatID](mostOfSeat), bySite: newCrowd[netip.Prefix](mostOfAddress), bodies: bodies{most: o.BodyMemory, held: make(map[holder]int64)},
 		lines: o.Logger.Handler(), metrics: newMetrics(o.Metrics), byOwner: newTenantMetrics(o.MaxTenantSeries, o.Rooms.Census, o.Metrics),
 	}
 	for kind, of := range map[string]*overload{"read": &g.reading, "write": &g.writing} {
@@ -96,6 +104,7 @@ func New(o Options) *Gateway {
 		of.processors = func() int { return runtime.GOMAXPROCS(0) }
 		of.describe(o.Metrics, kind)
 	}
+	g.metrics.holding(o.Metrics, &g.bodies)
 	g.route()
 	return g
 }
@@ -109,7 +118,6 @@ type call struct {
 	route    *endpoint       // nil until one is found
 	query    url.Values      // of routes that take one
 	body     []byte          // once it is received
-	broken   error           // why it could not be received
 	caller   caller
 	answer   recorder
 	started  time.Time
@@ -117,7 +125,12 @@ type call struct {
 
 	limited bool // by a rate limit
 	paid    int  // requests that have been taken out of the caller's buckets
-	joined  int  // how many were seated
+
+	held     hold         // of the memory for bodies
+	asSeat   seatID       // among whose requests it is under way, when a seat's
+	asSite   netip.Prefix // likewise,
+	fromSite bool         // when an address's
+	joined   int          // how many were seated
 }
 
 // Context ends when the caller is gone, or when the request has taken as long as it may.
@@ -137,7 +150,7 @@ const (
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.metrics.inFlight.Inc()
 	defer g.metrics.inFlight.Dec()
-	c := &call{Request: r, ctx: traced(r), id: requestID(r.Header.Get(headerRequestID)), answer: recorder{ResponseWriter: w}, started: g.Now()}
+	c := &call{Request: r, ctx: g.traced(r), id: requestID(r.Header.Get(headerRequestID)), answer: recorder{ResponseWriter: w, unread: unread(r)}, started: g.Now()}
 	if r.ProtoMajor == 1 {
 		c.answer.conn, _ = r.Context().Value(oneWayKey{}).(*oneWay)
 	}
@@ -154,6 +167,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			g.fail(&c.answer, c, usher.Internal(fmt.Errorf("%v\n%s", p, debug.Stack()), "serve: panic"))
 		}
 		g.note(c)
+		g.release(c)
 	}()
 	g.dispatch(&c.answer, c)
 }
@@ -188,13 +202,18 @@ func requestID(given string) string {
 }
 
 // traced is the request's context with the trace that it belongs to: the one that was begun for it here, or the one that
-// its caller names, so that the log can be searched for it even where Usher exports no traces.
-func traced(r *http.Request) context.Context {
+// its caller names, so that the log can be searched for it even where Usher exports no traces. Whether it is sampled only a
+// trusted proxy may say.
+func (g *Gateway) traced(r *http.Request) context.Context {
 	ctx := r.Context()
 	if r.Header.Get("Traceparent") == "" || trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx
 	}
-	return propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
+	ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
+	if named := trace.SpanContextFromContext(ctx); named.IsSampled() && !g.TrustedProxies.Sent(r) {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, named.WithTraceFlags(named.TraceFlags().WithSampled(false)))
+	}
+	return ctx
 }
 
 // note tells the log, the metrics and the trace what became of a request.
@@ -258,6 +277,7 @@ type recorder struct {
 	http.ResponseWriter
 	status int
 	bytes  int     // of the body
+	unread bool    // the request has a body that is not received
 	conn   *oneWay // of a request over HTTP/1, when it can send an answer in one system call
 	values []string
 	room   [8]string // for the first of the values, so that the headers of most answers are one piece of memory
@@ -273,8 +293,26 @@ func (r *recorder) set(name, value string) {
 	r.Header()[name] = r.values[n-1 : n : n]
 }
 
+// unread says whether a request comes with a body that is in the way of the next request on its connection.
+func unread(r *http.Request) bool { return r.ProtoMajor == 1 && r.ContentLength != 0 }
+
+// drainTime is for how long net/http may look for the end of a body that nobody wants, so that a caller who is still
+// sending it reads the answer before the connection ends.
+const drainTime = time.Second / 2
+
+// leaveBody has the answer be the last of its connection, when the request's body is still to come: net/http would read up
+// to 256 KiB of it before it sent the answer, for as long as the caller takes to send them.
+func (r *recorder) leaveBody() {
+	if !r.unread {
+		return
+	}
+	r.Header().Set("Connection", "close")
+	_ = http.NewResponseController(r.ResponseWriter).SetReadDeadline(time.Now().Add(drainTime)) // where there is a connection
+}
+
 // WriteHeader notes the status.
 func (r *recorder) WriteHeader(status int) {
+	r.leaveBody()
 	if r.status == 0 {
 		r.status = status
 	}

@@ -90,7 +90,10 @@ func (g *Gateway) charge(c *call, cost int) error {
 		return nil
 	}
 	g.metrics.limited(a.bucket, a.refused)
-	return c.within(a)
+	if err := c.within(a); err != nil {
+		return err
+	}
+	return g.enterSeat(c)
 }
 
 // chargeItems has the caller pay for a request that has turned out to be about n things. One is paid for already. A
@@ -174,7 +177,7 @@ func (g *Gateway) chargeStranger(c *call, failure error) error {
 		}
 		return &usher.Error{Code: usher.CodeRateLimited, RetryAfter: max(a.retry, time.Second), Detail: detail}
 	}
-	return nil
+	return g.enterSite(c)
 }
 
 // chargeVisitor has whoever comes for what needs no credential pay: for one that is valid its owner, and otherwise the

@@ -66,6 +66,13 @@ func newMetrics(registry prometheus.Registerer) metrics {
 	return m
 }
 
+// holding tells how many bytes of bodies are held.
+func (m metrics) holding(registry prometheus.Registerer, b *bodies) {
+	promauto.With(registry).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "usher_http_body_bytes", Help: "Bytes of requests' bodies that are held, of --body-memory at most.",
+	}, func() float64 { return float64(b.total()) })
+}
+
 const decisionAllowed = "allowed"
 
 // durations are the histograms of a route, by class of the status, ready so that no request has to look its own up. Each
