@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"usher/gateway"
+	"usher/gateway/openapitest"
 )
 
 // nobody is a key that is well-formed and nobody's.
@@ -253,6 +254,40 @@ func TestASiteIsWhatOneCallerHas(t *testing.T) {
 	} {
 		if got := gateway.Site(netip.MustParseAddr(given)).String(); got != want {
 			t.Errorf("the site of %s is %s, want %s", given, got, want)
+		}
+	}
+}
+
+// TestEveryRouteHasItsCallersPay asks everything there is, at an address that cannot pay any more: what comes without a
+// valid credential is refused, and what comes with one never is for its address.
+func TestEveryRouteHasItsCallersPay(t *testing.T) {
+	t.Parallel()
+	h := openWith(t, "", func(h *house) { h.burst = 1 })
+	seat := h.add("r", object{"display_name": "A"})
+	const from = "203.0.113.7"
+	h.send("", "GET", "/nothing", nil, "X-Forwarded-For", from)
+	for _, operation := range openapitest.New(t).Operations() {
+		method, template, _ := strings.Cut(operation, " ")
+		path := strings.NewReplacer("/tenants/{id}", "/tenants/"+h.tenant, "/rooms/{id}", "/rooms/none", "{pid}", idOf(seat), "{kid}", "none",
+			"{key_id}", "none", "{version}", "1").Replace(template)
+		for _, credential := range []string{"", "usk_mistyped", "eyJhbGciOiJFZERTQSJ9.e30.AAAA"} {
+			if r := h.send(credential, method, path, nil, "X-Forwarded-For", from); r.status != 429 || r.policy() != "address" {
+				t.Errorf("%s as %q: %d by %q", operation, credential, r.status, r.policy())
+			}
+		}
+		h.clock.advance(10 * time.Second)
+		h.send("", "GET", "/nothing", nil, "X-Forwarded-For", from)
+		for credential, want := range map[string]string{h.key: "tenant", seat["auth_token"].(string): "seat"} {
+			if strings.HasSuffix(path, "/rotate-key") {
+				continue // it would take the key away that asks
+			}
+			if r := h.send(credential, method, path, nil, "X-Forwarded-For", from); r.status == 429 || r.policy() != want {
+				t.Errorf("%s with a valid credential: %d by %q, want %q", operation, r.status, r.policy(), want)
+			}
+		}
+		chunked := "X-Forwarded-For: " + from + "\r\nTransfer-Encoding: chunked"
+		if status, last := h.begin(t, operatorKey, method, path, chunked, "zz\r\n").status(); status < 400 || !last {
+			t.Errorf("%s with a body that is none: %d, the last of its connection: %v", operation, status, last)
 		}
 	}
 }
