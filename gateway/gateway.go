@@ -150,7 +150,7 @@ const (
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.metrics.inFlight.Inc()
 	defer g.metrics.inFlight.Dec()
-	c := &call{Request: r, ctx: g.traced(r), id: requestID(r.Header.Get(headerRequestID)), answer: recorder{ResponseWriter: w, unread: unread(r)}, started: g.Now()}
+	c := &call{Request: r, ctx: g.traced(r), id: requestID(r.Header.Get(headerRequestID)), answer: recorder{ResponseWriter: w, unread: unread(r), length: r.ContentLength}, started: g.Now()}
 	if r.ProtoMajor == 1 {
 		c.answer.conn, _ = r.Context().Value(oneWayKey{}).(*oneWay)
 	}
@@ -278,6 +278,7 @@ type recorder struct {
 	status int
 	bytes  int     // of the body
 	unread bool    // the request has a body that is not received
+	length int64   // of that body, as it says; below 0: it does not
 	conn   *oneWay // of a request over HTTP/1, when it can send an answer in one system call
 	values []string
 	room   [8]string // for the first of the values, so that the headers of most answers are one piece of memory
@@ -296,17 +297,23 @@ func (r *recorder) set(name, value string) {
 // unread says whether a request comes with a body that is in the way of the next request on its connection.
 func unread(r *http.Request) bool { return r.ProtoMajor == 1 && r.ContentLength != 0 }
 
-// drainTime is for how long net/http may look for the end of a body that nobody wants, so that a caller who is still
-// sending it reads the answer before the connection ends.
-const drainTime = time.Second / 2
+// Of a body that nobody wants net/http looks for the end, before it sends the answer or after: 256 KiB of it at most, but for
+// as long as the caller takes to send them. A small one is nearly always there already, and then the connection can be used
+// again: who comes again and again would otherwise connect each time. That is tried for drainTime, and so is it made sure
+// that a caller who is still sending more reads the answer before the connection ends.
+const (
+	smallBody = 16 << 10
+	drainTime = time.Second / 2
+)
 
-// leaveBody has the answer be the last of its connection, when the request's body is still to come: net/http would read up
-// to 256 KiB of it before it sent the answer, for as long as the caller takes to send them.
+// leaveBody has the answer be the last of its connection, when the request's body is still to come.
 func (r *recorder) leaveBody() {
 	if !r.unread {
 		return
 	}
-	r.Header().Set("Connection", "close")
+	if r.length < 0 || r.length > smallBody {
+		r.Header().Set("Connection", "close")
+	}
 	_ = http.NewResponseController(r.ResponseWriter).SetReadDeadline(time.Now().Add(drainTime)) // where there is a connection
 }
 
