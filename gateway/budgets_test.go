@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -289,5 +290,33 @@ func TestEveryRouteHasItsCallersPay(t *testing.T) {
 		if status, last := h.begin(t, operatorKey, method, path, chunked, "zz\r\n").status(); status < 400 || !last {
 			t.Errorf("%s with a body that is none: %d, the last of its connection: %v", operation, status, last)
 		}
+	}
+}
+
+// TestAnAddressHasOnlySoManyUnderWay: those without a credential that wait for a revision take no more than their address's
+// part, and nothing from who has one.
+func TestAnAddressHasOnlySoManyUnderWay(t *testing.T) {
+	t.Parallel()
+	h := open(t, "")
+	const from, most = "203.0.113.7", 64
+	path := "/api/v1/tenants/" + h.tenant + "/.well-known/jwks.json"
+	var waiting sync.WaitGroup
+	for range most {
+		waiting.Go(func() {
+			h.refused("", 503, "unavailable", "GET", path, nil, "Usher-Min-Revision", "9223372036854775807", "X-Forwarded-For", from)
+		})
+	}
+	h.until("all to wait", func() bool { return h.value("usher_http_requests_in_flight") == most })
+	if r := h.refused("", 429, "rate_limited", "GET", path, nil, "X-Forwarded-For", from); r.header.Get("Retry-After") != "1" {
+		t.Errorf("headers: %v", r.header)
+	}
+	for credential, address := range map[string]string{"": "203.0.113.8", h.key: from} {
+		if r := h.send(credential, "GET", path, nil, "X-Forwarded-For", address); r.status != 200 {
+			t.Errorf("as %q from %s: %d %s", credential, address, r.status, r.raw)
+		}
+	}
+	waiting.Wait()
+	if r := h.send("", "GET", path, nil, "X-Forwarded-For", from); r.status != 200 {
+		t.Errorf("when they have ended: %d", r.status)
 	}
 }

@@ -106,14 +106,15 @@ func (g *Gateway) authorize(c *call) error {
 		if err := g.chargeVisitor(c); err != nil {
 			return err
 		}
-		_, err := g.catchUp(c)
+		_, err := g.catchUp(c, 0)
 		return err
 	}
+	seen := g.Log.Revision() // at least, by what follows
 	failure := g.authenticate(c)
 	err := g.chargeFor(c, failure)
-	if err == nil && (failure == nil || g.unknownYet(c)) {
+	if err == nil && (failure == nil || g.unknownYet(c, seen)) {
 		var newer bool
-		if newer, err = g.catchUp(c); newer {
+		if newer, err = g.catchUp(c, seen); newer {
 			stranger := failure != nil
 			if failure = g.authenticate(c); failure == nil && stranger {
 				err = g.charge(c, c.route.access.cost)
@@ -174,11 +175,11 @@ func (g *Gateway) permit(c *call) error {
 	return c.permitKey()
 }
 
-// unknownYet says whether a credential that was refused may be valid by what is not known here yet: it is well-formed, and
-// made by a key, or for a participant, that is not in the index. Whose signature is wrong has nothing to wait for.
-func (g *Gateway) unknownYet(c *call) bool {
+// unknownYet says whether a credential that was refused by what was seen may be valid by what the caller asks to be seen: it
+// is well-formed, and made by a key, or for a participant, that is not in the index. Whose signature is wrong has nothing to wait for.
+func (g *Gateway) unknownYet(c *call, seen int64) bool {
 	wanted, err := strconv.ParseInt(c.Header.Get("Usher-Min-Revision"), 10, 64)
-	if err != nil || wanted <= g.Log.Revision() {
+	if err != nil || wanted <= seen {
 		return false
 	}
 	given, _ := credentialOf(c)

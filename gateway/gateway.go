@@ -355,8 +355,8 @@ func (g *Gateway) admitState(w *recorder, c *call) error {
 	return nil
 }
 
-// catchUp waits for the revision that the caller asks for, and says whether there was anything to wait for.
-func (g *Gateway) catchUp(c *call) (newer bool, err error) {
+// catchUp waits for the revision that the caller asks for, and says whether it is newer than what was seen.
+func (g *Gateway) catchUp(c *call, seen int64) (newer bool, err error) {
 	wanted := c.Header.Get("Usher-Min-Revision")
 	if wanted == "" || c.route.access.anyTime {
 		return false, nil
@@ -365,7 +365,7 @@ func (g *Gateway) catchUp(c *call) (newer bool, err error) {
 	if err != nil || revision < 0 {
 		return false, usher.Invalid(usher.FieldError{Field: "Usher-Min-Revision", Message: "must be a revision: a number that an Usher-Revision header has shown"})
 	}
-	newer = revision > g.Log.Revision()
+	newer = revision > seen
 	if err := g.waitRevision(c, revision); err != nil {
 		return false, err
 	}
