@@ -155,8 +155,7 @@ func (g *Gateway) authenticate(c *call) error {
 		return nil
 	case tenant.IsServiceToken(given):
 		c.caller.credential = serviceJWT
-		c.caller.key, c.caller.tenant, err = g.Tenants.AuthenticateService(given, func() netip.Addr { return g.address(c) })
-		return err
+		return c.came(g.Tenants.AuthenticateService(given, func() netip.Addr { return g.address(c) }))
 	case strings.Count(given, ".") == 2:
 		c.caller.credential = seatJWT
 		return g.authenticateSeat(c, given)
@@ -239,12 +238,19 @@ func (g *Gateway) permitOperator(c *call) error {
 	return err
 }
 
-func (g *Gateway) authenticateKey(c *call, credential string) (err error) {
+func (g *Gateway) authenticateKey(c *call, credential string) error {
 	secret, ok := tenant.ParseAPIKey(credential)
 	if !ok {
 		return usher.Errorf(usher.CodeUnauthenticated, "The API key is mistyped or cut off: its checksum does not match.")
 	}
-	c.caller.key, c.caller.tenant, err = g.Tenants.Authenticate(secret, func() netip.Addr { return g.address(c) })
+	return c.came(g.Tenants.Authenticate(secret, func() netip.Addr { return g.address(c) }))
+}
+
+// came notes for whom the call is made, unless the key is not valid here: then it is nobody's.
+func (c *call) came(key tenant.APIKey, owner tenant.Tenant, err error) error {
+	if err == nil {
+		c.caller.key, c.caller.tenant = key, owner
+	}
 	return err
 }
 
