@@ -53,6 +53,10 @@ func (a answer) write(g *Gateway, w *recorder, c *call) {
 		w.set(headerRevision, strconv.FormatInt(g.Log.Revision(), 10))
 	}
 	for name, value := range a.header {
+		if name == "Vary" { // which may have more than one cause
+			w.Header().Add(name, value)
+			continue
+		}
 		w.Header().Set(name, value)
 	}
 	if a.body == nil {

@@ -26,7 +26,7 @@ func (c *call) holds(tx *store.Tx) error {
 		if c.route.access.grant == "" {
 			return nil // what concerns its own seat alone is for it also when it has left
 		}
-		return c.caller.identity.Holds(tx, c.route.access.grant)
+		return c.caller.seat.Holds(tx, c.route.access.grant)
 	}
 	return nil
 }
@@ -40,7 +40,7 @@ func (c *call) who() string {
 	case apiKey, serviceJWT:
 		who += " " + string(c.caller.key.ID)
 	case seatJWT:
-		who += " " + string(c.caller.identity.Participant)
+		who += " " + string(c.caller.seat.Participant)
 	}
 	return who + " of " + string(c.caller.tenant.ID) + ", request " + c.id
 }

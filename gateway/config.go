@@ -128,13 +128,6 @@ func (g *Gateway) rollbackSettings(c *call, id tenant.ID) (answer, error) {
 	return settingsOf(t), err
 }
 
-// settingsSchema is the schema of the settings: their types, bounds, defaults, and what each means.
-var settingsSchema = newDocument("application/schema+json", tenant.SettingsSchema())
-
-func getSettingsSchema(c *call) (answer, error) {
-	return settingsSchema.fetch(c, documentLifetime), nil
-}
-
 func (g *Gateway) getBaseline(*call) (answer, error) {
 	b := g.Tenants.Baseline()
 	return ok(viewOfBaseline(b)).with("ETag", b.ETag()), nil

@@ -3,9 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"io"
 	"mime"
-	"net/http"
 	"reflect"
 	"strings"
 
@@ -14,9 +12,6 @@ import (
 
 	"usher"
 )
-
-// maxBody is the largest body that is read, in bytes.
-const maxBody = 1 << 20
 
 // validated is a request that knows what is wrong with itself.
 type validated interface{ Validate() []usher.FieldError }
@@ -55,27 +50,10 @@ func decodeOptional[T any, P interface {
 	return decode[T, P](c)
 }
 
-// receive reads the body, where there may be one.
-func (c *call) receive() {
-	if reads(c.Method) || c.ContentLength == 0 {
-		return
-	}
-	var err error
-	c.body, err = io.ReadAll(http.MaxBytesReader(nil, c.Body, maxBody))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		c.broken = usher.Errorf(usher.CodeBodyTooLarge, "The body may have at most %d bytes.", maxBody)
-	} else if err != nil {
-		c.broken = &usher.Error{Code: usher.CodeInvalidRequest, Detail: "The body could not be read.", Err: err}
-	}
-}
-
 // bodyOf gives the body, which must be of one of the media types.
 func bodyOf(c *call, mediaTypes ...string) ([]byte, error) {
 	if err := checkMediaType(c.Header.Get("Content-Type"), mediaTypes); err != nil {
 		return nil, err
-	}
-	if c.broken != nil {
-		return nil, c.broken
 	}
 	if len(c.body) == 0 {
 		return nil, usher.Errorf(usher.CodeInvalidRequest, "The body is empty; it must be a JSON object.")

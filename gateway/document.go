@@ -8,6 +8,7 @@ import (
 
 	"usher"
 	"usher/gateway/reference"
+	"usher/tenant"
 )
 
 // openapi is what the API promises. Every answer that a test receives is held against it.
@@ -35,24 +36,44 @@ func (d document) fetch(c *call, cacheControl string) answer {
 	return a.with("ETag", d.etag).with("Cache-Control", cacheControl)
 }
 
+// static is a document that does not change in the life of the process, so it is compressed once.
+type static struct{ plain, zipped document }
+
+func newStatic(mediaType string, content []byte) static {
+	return static{plain: newDocument(mediaType, content), zipped: newDocument(mediaType, gzipped(content))}
+}
+
+// fetch answers with the form that the caller prefers. Each has an ETag of its own (RFC 9110, section 8.8.3).
+func (s static) fetch(c *call) answer {
+	if !prefersGzip(c.Header.Values("Accept-Encoding")) {
+		return s.plain.fetch(c, documentLifetime).with("Vary", "Accept-Encoding")
+	}
+	return s.zipped.fetch(c, documentLifetime).with("Vary", "Accept-Encoding").with("Content-Encoding", "gzip")
+}
+
 // documentLifetime: a new release brings a new document, so it is asked for each time, and seldom sent.
 const documentLifetime = "no-cache"
 
 // getOpenAPI answers with the document for tools, getReference with the same for people. Neither changes in the life of
 // the process, so each is made once.
-func getOpenAPI(c *call) (answer, error) { return openapiDocument().fetch(c, documentLifetime), nil }
+func getOpenAPI(c *call) (answer, error) { return openapiDocument().fetch(c), nil }
 
 func getReference(c *call) (answer, error) {
 	page, err := referencePage()
 	if err != nil {
 		return answer{}, usher.Internal(err, "make the reference page")
 	}
-	return page.fetch(c, documentLifetime), nil
+	return page.fetch(c), nil
 }
 
-var openapiDocument = sync.OnceValue(func() document { return newDocument("application/yaml", openapi) })
+// getSettingsSchema answers with the schema of the settings: their types, bounds, defaults, and what each means.
+func getSettingsSchema(c *call) (answer, error) { return settingsSchema().fetch(c), nil }
 
-var referencePage = sync.OnceValues(func() (document, error) {
+var settingsSchema = sync.OnceValue(func() static { return newStatic("application/schema+json", tenant.SettingsSchema()) })
+
+var openapiDocument = sync.OnceValue(func() static { return newStatic("application/yaml", openapi) })
+
+var referencePage = sync.OnceValues(func() (static, error) {
 	page, err := reference.Page(openapi)
-	return newDocument("text/html; charset=utf-8", page), err
+	return newStatic("text/html; charset=utf-8", page), err
 })

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -87,6 +88,8 @@ type house struct {
 	metrics *prometheus.Registry  // of this gateway
 	tracing trace.TracerProvider  // nil: none
 	series  int                   // how many tenants have series of their own; 0 for the default
+	burst   int                   // requests from one address without a credential; 0: as many as tests like
+	bodies  int64                 // bytes of bodies that may be held; 0 for the default
 	ops     int                   // max-txn-ops that the gateways believe in; 0 for the default
 	log     *store.Log            // the one for all tests, where it is not a test's own
 	decided func([]store.Key)     // told what decisions have read
@@ -158,7 +161,7 @@ func (h *house) start() string {
 	h.handler = gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seated,
 		OperatorKey: tenant.OperatorKey(operatorKey), Logger: h.logger, RequestTimeout: time.Minute, Now: h.clock.now,
-		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Metrics: registry, MaxTenantSeries: h.series,
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Metrics: registry, MaxTenantSeries: h.series, AnonymousBurst: cmp.Or(h.burst, 1_000_000), BodyMemory: h.bodies,
 	})
 	server := httptest.NewServer(otelhttp.NewHandler(h.handler, "HTTP", otelhttp.WithTracerProvider(h.tracing), otelhttp.WithPropagators(propagation.TraceContext{})))
 	h.t.Cleanup(server.Close)

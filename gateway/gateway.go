@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -37,7 +38,7 @@ type Options struct {
 	OperatorKey  tenant.Secret
 	Logger       *slog.Logger
 
-	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; none by default
+	TrustedProxies Proxies // whose X-Forwarded-For and traceparent are believed; none by default
 
 	MaxStaleness   time.Duration // how old the index may be and still answer; 10 min
 	RequestTimeout time.Duration // for one request once it is received, whatever it waits for; 15 s
@@ -45,6 +46,12 @@ type Options struct {
 	// MaxCPUWait is how long work may wait for a processor, half of all that is waited being in shorter waits, before
 	// requests wait for others to end, and are refused when they have waited too long; 0: none is.
 	MaxCPUWait time.Duration
+
+	AnonymousPerSecond float64 // requests from one address without a valid credential; DefaultAnonymousPerSecond
+	AnonymousBurst     int     // of those at once; DefaultAnonymousBurst
+
+	// BodyMemory is how many bytes of requests' bodies may be held at once; DefaultBodyMemory, and LeastBodyMemory at least.
+	BodyMemory int64
 
 	Now func() time.Time // time.Now
 
@@ -61,9 +68,12 @@ type Gateway struct {
 
 	operator [sha256.Size]byte // of the operator's key
 
-	limits  limits
+	limits  *limits
 	reading overload // apart from writing, since what comes from memory must not wait for the log
 	writing overload
+	bySeat  *crowd[seatID]
+	bySite  *crowd[netip.Prefix]
+	bodies  bodies
 	metrics metrics
 	byOwner *tenantMetrics
 
@@ -81,8 +91,12 @@ func New(o Options) *Gateway {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	o.AnonymousPerSecond = cmp.Or(o.AnonymousPerSecond, DefaultAnonymousPerSecond)
+	o.BodyMemory = max(LeastBodyMemory, cmp.Or(o.BodyMemory, DefaultBodyMemory))
+	o.AnonymousBurst = cmp.Or(o.AnonymousBurst, DefaultAnonymousBurst)
 	g := &Gateway{
-		Options: o, operator: sha256.Sum256([]byte(o.OperatorKey.Reveal())), limits: limits{replicas: o.Log.Replicas},
+		Options: o, operator: sha256.Sum256([]byte(o.OperatorKey.Reveal())), limits: newLimits(o),
+		bySeat: newCrowd[seatID](mostOfSeat), bySite: newCrowd[netip.Prefix](mostOfAddress), bodies: bodies{most: o.BodyMemory, held: make(map[holder]int64)},
 		lines: o.Logger.Handler(), metrics: newMetrics(o.Metrics), byOwner: newTenantMetrics(o.MaxTenantSeries, o.Rooms.Census, o.Metrics),
 	}
 	for kind, of := range map[string]*overload{"read": &g.reading, "write": &g.writing} {
@@ -90,6 +104,7 @@ func New(o Options) *Gateway {
 		of.processors = func() int { return runtime.GOMAXPROCS(0) }
 		of.describe(o.Metrics, kind)
 	}
+	g.metrics.holding(o.Metrics, &g.bodies)
 	g.route()
 	return g
 }
@@ -103,15 +118,20 @@ type call struct {
 	route    *endpoint       // nil until one is found
 	query    url.Values      // of routes that take one
 	body     []byte          // once it is received
-	broken   error           // why it could not be received
 	caller   caller
 	request  store.Request // as its changes see it
 	answer   recorder
 	started  time.Time
 	failure  error // what the answer tells of, when it is a problem
 
-	limited bool // by the tenant's rate limit
-	joined  int  // how many were seated
+	limited bool // by a rate limit
+	paid    int  // requests that have been taken out of the caller's buckets
+
+	held     hold         // of the memory for bodies
+	asSeat   seatID       // among whose requests it is under way, when a seat's
+	asSite   netip.Prefix // likewise,
+	fromSite bool         // when an address's
+	joined   int          // how many were seated
 }
 
 // Context ends when the caller is gone, or when the request has taken as long as it may.
@@ -131,7 +151,7 @@ const (
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.metrics.inFlight.Inc()
 	defer g.metrics.inFlight.Dec()
-	c := &call{Request: r, ctx: traced(r), id: requestID(r.Header.Get(headerRequestID)), answer: recorder{ResponseWriter: w}, started: g.Now()}
+	c := &call{Request: r, ctx: g.traced(r), id: requestID(r.Header.Get(headerRequestID)), answer: recorder{ResponseWriter: w, unread: unread(r), length: r.ContentLength}, started: g.Now()}
 	if r.ProtoMajor == 1 {
 		c.answer.conn, _ = r.Context().Value(oneWayKey{}).(*oneWay)
 	}
@@ -148,6 +168,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			g.fail(&c.answer, c, usher.Internal(fmt.Errorf("%v\n%s", p, debug.Stack()), "serve: panic"))
 		}
 		g.note(c)
+		g.release(c)
 	}()
 	g.dispatch(&c.answer, c)
 }
@@ -182,13 +203,18 @@ func requestID(given string) string {
 }
 
 // traced is the request's context with the trace that it belongs to: the one that was begun for it here, or the one that
-// its caller names, so that the log can be searched for it even where Usher exports no traces.
-func traced(r *http.Request) context.Context {
+// its caller names, so that the log can be searched for it even where Usher exports no traces. Whether it is sampled only a
+// trusted proxy may say.
+func (g *Gateway) traced(r *http.Request) context.Context {
 	ctx := r.Context()
 	if r.Header.Get("Traceparent") == "" || trace.SpanContextFromContext(ctx).IsValid() {
 		return ctx
 	}
-	return propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
+	ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
+	if named := trace.SpanContextFromContext(ctx); named.IsSampled() && !g.TrustedProxies.Sent(r) {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, named.WithTraceFlags(named.TraceFlags().WithSampled(false)))
+	}
+	return ctx
 }
 
 // note tells the log, the metrics and the trace what became of a request.
@@ -252,6 +278,8 @@ type recorder struct {
 	http.ResponseWriter
 	status int
 	bytes  int     // of the body
+	unread bool    // the request has a body that is not received
+	length int64   // of that body, as it says; below 0: it does not
 	conn   *oneWay // of a request over HTTP/1, when it can send an answer in one system call
 	values []string
 	room   [8]string // for the first of the values, so that the headers of most answers are one piece of memory
@@ -267,8 +295,32 @@ func (r *recorder) set(name, value string) {
 	r.Header()[name] = r.values[n-1 : n : n]
 }
 
+// unread says whether a request comes with a body that is in the way of the next request on its connection.
+func unread(r *http.Request) bool { return r.ProtoMajor == 1 && r.ContentLength != 0 }
+
+// Of a body that nobody wants net/http looks for the end, before it sends the answer or after: 256 KiB of it at most, but for
+// as long as the caller takes to send them. A small one is nearly always there already, and then the connection can be used
+// again: who comes again and again would otherwise connect each time. That is tried for drainTime, and so is it made sure
+// that a caller who is still sending more reads the answer before the connection ends.
+const (
+	smallBody = 16 << 10
+	drainTime = time.Second / 2
+)
+
+// leaveBody has the answer be the last of its connection, when the request's body is still to come.
+func (r *recorder) leaveBody() {
+	if !r.unread {
+		return
+	}
+	if r.length < 0 || r.length > smallBody {
+		r.Header().Set("Connection", "close")
+	}
+	_ = http.NewResponseController(r.ResponseWriter).SetReadDeadline(time.Now().Add(drainTime)) // where there is a connection
+}
+
 // WriteHeader notes the status.
 func (r *recorder) WriteHeader(status int) {
+	r.leaveBody()
 	if r.status == 0 {
 		r.status = status
 	}
@@ -289,7 +341,7 @@ func (r *recorder) send(body []byte) (int, error) {
 	return r.conn.together(func() (int, error) { return r.ResponseWriter.Write(body) })
 }
 
-// admitState answers for the state of the index: none, stale and said to be, too stale, or older than the caller wants.
+// admitState answers for the state of the index: none, stale and said to be, or too stale.
 func (g *Gateway) admitState(w *recorder, c *call) error {
 	state, age := g.Log.State()
 	switch {
@@ -301,17 +353,25 @@ func (g *Gateway) admitState(w *recorder, c *call) error {
 	case state == store.Stale:
 		w.Header().Set("Usher-Stale", strconv.Itoa(int(age.Seconds())))
 	}
-	if wanted := c.Header.Get("Usher-Min-Revision"); wanted != "" {
-		revision, err := strconv.ParseInt(wanted, 10, 64)
-		if err != nil || revision < 0 {
-			return usher.Invalid(usher.FieldError{Field: "Usher-Min-Revision", Message: "must be a revision: a number that an Usher-Revision header has shown"})
-		}
-		if err := g.waitRevision(c, revision); err != nil {
-			return err
-		}
-		w.set(headerRevision, strconv.FormatInt(g.Log.Revision(), 10))
-	}
 	return nil
+}
+
+// catchUp waits for the revision that the caller asks for, and says whether it is newer than what was seen.
+func (g *Gateway) catchUp(c *call, seen int64) (newer bool, err error) {
+	wanted := c.Header.Get("Usher-Min-Revision")
+	if wanted == "" || c.route.access.anyTime {
+		return false, nil
+	}
+	revision, err := strconv.ParseInt(wanted, 10, 64)
+	if err != nil || revision < 0 {
+		return false, usher.Invalid(usher.FieldError{Field: "Usher-Min-Revision", Message: "must be a revision: a number that an Usher-Revision header has shown"})
+	}
+	newer = revision > seen
+	if err := g.waitRevision(c, revision); err != nil {
+		return false, err
+	}
+	c.answer.set(headerRevision, strconv.FormatInt(g.Log.Revision(), 10))
+	return newer, nil
 }
 
 // waitRevision waits until this replica has seen the revision, which may be one that it never will: of a log that was

@@ -158,11 +158,11 @@ func TestBodyTricks(t *testing.T) {
 		"a list":                                 `["display_name", "A"]`,
 		"nothing but null":                       `null`,
 		"deep nesting":                           `{"display_name": "A", "metadata": ` + deep + `}`,
-		"nesting without an end":                 strings.Repeat(`{"metadata":`, 80_000),
+		"nesting without an end":                 strings.Repeat(`{"metadata":`, 5_000),
 		"metadata twice in it":                   `{"display_name": "A", "metadata": {"a": 1, "a": 2}}`,
 		"metadata that is too much":              `{"display_name": "A", "metadata": {"a": "` + strings.Repeat("a", 5000) + `"}}`,
 		"a name that is too long":                `{"display_name": "` + strings.Repeat("a", 201) + `"}`,
-		"a long unknown name":                    `{"` + strings.Repeat("a", 100_000) + `": 1}`,
+		"a long unknown name":                    `{"` + strings.Repeat("a", 60_000) + `": 1}`,
 		"a prototype":                            `{"display_name": "A", "__proto__": {"role": "host"}}`,
 	} {
 		t.Run(name, func(t *testing.T) {

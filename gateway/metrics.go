@@ -21,8 +21,8 @@ type metrics struct {
 	sent     prometheus.Counter
 	auth     *prometheus.CounterVec
 	allowed  map[credential]prometheus.Counter // of auth, the decisions that are made all the time
-	passed   prometheus.Counter                // by the rate limit
-	refused  prometheus.Counter
+	passed   map[string]prometheus.Counter     // by kind of bucket
+	refused  map[string]prometheus.Counter
 	shed     *prometheus.CounterVec
 	panics   prometheus.Counter
 }
@@ -33,8 +33,8 @@ var requestBuckets = []float64{.005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 
 func newMetrics(registry prometheus.Registerer) metrics {
 	make := promauto.With(registry)
 	limits := make.NewCounterVec(prometheus.CounterOpts{
-		Name: "usher_rate_limit_decisions_total", Help: "Requests that a tenant's rate limit has let pass, and refused.",
-	}, []string{"decision"})
+		Name: "usher_rate_limit_decisions_total", Help: "Requests that a rate limit has let pass, and refused: that of a tenant's keys, of its seats together, of one seat, or of one address without a valid credential.",
+	}, []string{"bucket", "decision"})
 	m := metrics{
 		requests: make.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "usher_http_request_duration_seconds", Help: "Requests, by method, template of the route and class of the status.",
@@ -47,7 +47,7 @@ func newMetrics(registry prometheus.Registerer) metrics {
 			Help: "Decisions on credentials: the kind of the credential, and allowed or the code of the refusal.",
 		}, []string{"credential", "decision"}),
 		allowed: map[credential]prometheus.Counter{},
-		passed:  limits.WithLabelValues(decisionAllowed), refused: limits.WithLabelValues("refused"),
+		passed:  map[string]prometheus.Counter{}, refused: map[string]prometheus.Counter{},
 		shed: make.NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_http_shed_total", Help: "Requests that were refused because there was more to do than the processors can.",
 		}, []string{"kind"}),
@@ -56,10 +56,21 @@ func newMetrics(registry prometheus.Registerer) metrics {
 	for _, by := range []credential{operatorKey, apiKey, serviceJWT, seatJWT} {
 		m.allowed[by] = m.auth.WithLabelValues(string(by), decisionAllowed)
 	}
+	for _, bucket := range []string{ofTenantKeys, ofTenantSeats, ofSeat, ofAddress} {
+		m.passed[bucket] = limits.WithLabelValues(bucket, decisionAllowed)
+		m.refused[bucket] = limits.WithLabelValues(bucket, "refused")
+	}
 	for _, kind := range []string{"read", "write"} {
 		m.shed.WithLabelValues(kind)
 	}
 	return m
+}
+
+// holding tells how many bytes of bodies are held.
+func (m metrics) holding(registry prometheus.Registerer, b *bodies) {
+	promauto.With(registry).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "usher_http_body_bytes", Help: "Bytes of requests' bodies that are held, of --body-memory at most.",
+	}, func() float64 { return float64(b.total()) })
 }
 
 const decisionAllowed = "allowed"
@@ -137,10 +148,10 @@ func (m metrics) authorized(by credential, err error) {
 	m.auth.WithLabelValues(string(by), string(usher.AsError(err).Code)).Inc()
 }
 
-func (m metrics) limited(refused bool) {
+func (m metrics) limited(bucket string, refused bool) {
 	if refused {
-		m.refused.Inc()
+		m.refused[bucket].Inc()
 		return
 	}
-	m.passed.Inc()
+	m.passed[bucket].Inc()
 }

@@ -150,7 +150,7 @@ func TestRequestsAreCountedByRouteAndStatus(t *testing.T) {
 	h.wants(1, "usher_rooms_active")
 	h.wants(2, "usher_tenant_participants", "tenant", h.tenant)
 	h.wants(2, "usher_tenant_joins_total", "tenant", h.tenant)
-	h.wants(1, "usher_tenant_requests_total", "tenant", h.tenant, "status", "4xx")
+	h.wants(2, "usher_tenant_requests_total", "tenant", h.tenant, "status", "4xx")
 	h.wants(1, "usher_state", "state", "READY")
 	h.wants(1, "usher_log_relists_total", "reason", "first_load")
 	if h.value("usher_writer_batch_changes") == 0 || h.value("usher_log_commit_duration_seconds", "outcome", "committed") == 0 {
@@ -283,6 +283,31 @@ func TestAnUntracedGatewayLogsItsCallersTrace(t *testing.T) {
 	h.send(h.key, "GET", "/api/v1/rooms", nil, "Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00")
 	if line := log.line(h, "trace_id=4bf92f3577b34da6a3ce929d0e0e4736"); !strings.Contains(line, "/api/v1/rooms") {
 		t.Error(line)
+	}
+}
+
+// TestAStrangerDoesNotDecideWhatIsSampled: only a trusted proxy's word leads to an exemplar. The log has the trace in any case.
+func TestAStrangerDoesNotDecideWhatIsSampled(t *testing.T) {
+	t.Parallel()
+	var log journal
+	h := openWith(t, "", func(h *house) { h.logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	for from, c := range map[string]struct {
+		trace string
+		shown bool
+	}{
+		"203.0.113.7:1": {"4bf92f3577b34da6a3ce929d0e0e4701", false},
+		"127.0.0.1:1":   {"4bf92f3577b34da6a3ce929d0e0e4702", true},
+	} {
+		request := httptest.NewRequest(http.MethodGet, "/api/v1/rooms", nil)
+		request.RemoteAddr = from
+		request.Header.Set("X-API-Key", h.key)
+		request.Header.Set("Traceparent", "00-"+c.trace+"-00f067aa0ba902b7-01")
+		answer := httptest.NewRecorder()
+		h.handler.ServeHTTP(answer, request)
+		if shown := hasExemplar(h.metric("usher_http_request_duration_seconds"), c.trace); answer.Code != 200 || shown != c.shown {
+			t.Errorf("from %s: %d, and a bucket names the trace: %v", from, answer.Code, shown)
+		}
+		log.line(h, "trace_id="+c.trace)
 	}
 }
 

@@ -35,7 +35,7 @@ func (c countingConn) Write(b []byte) (int, error) {
 
 func TestALongAnswerIsSentInOneSystemCall(t *testing.T) {
 	t.Parallel()
-	h := open(t, `{"max_participants_per_room":1000}`)
+	h := open(t, `{"max_participants_per_room":1000,"burst":5000}`)
 	for _, c := range []struct {
 		seated, most int // writes
 		secure       bool

@@ -101,6 +101,9 @@ func (g *Gateway) addParticipants(c *call, ref rooms.Ref) (answer, error) {
 		return answer{}, usher.Errorf(usher.CodeBulkTooLarge, "A bulk may add at most %d participants.", participants.MaxBulk).
 			With("limit", participants.MaxBulk)
 	}
+	if err := g.chargeItems(c, len(request.Participants)); err != nil {
+		return answer{}, err
+	}
 	attempt, err := c.attempt()
 	if err != nil {
 		return answer{}, err
@@ -171,6 +174,9 @@ func (g *Gateway) removeParticipants(c *call, ref rooms.Ref) (answer, error) {
 	if len(targets) > participants.MaxBulkRemove {
 		return answer{}, usher.Errorf(usher.CodeBulkTooLarge, "A bulk may remove at most %d at once.", participants.MaxBulkRemove).
 			With("limit", participants.MaxBulkRemove)
+	}
+	if err := g.chargeItems(c, len(targets)); err != nil {
+		return answer{}, err
 	}
 	results, err := g.Participants.RemoveMany(c.Context(), c.caller.tenant.ID, ref, targets, banSeconds(request.BanSeconds))
 	if err != nil {

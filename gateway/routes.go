@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -16,11 +17,12 @@ import (
 	"usher/tenant"
 )
 
-// route is one line of the table: where, who, and what.
+// route is one line of the table: where, who, with how much, and what.
 type route struct {
 	method string
 	path   string
 	access access
+	body   int64 // the largest that is taken, in bytes; noBody: there is none
 	handle func(*call) (answer, error)
 }
 
@@ -44,65 +46,69 @@ func (g *Gateway) routes() []route {
 		remove = http.MethodDelete
 	)
 	return []route{
-		{post, room + "/participants", byKey(tenant.ParticipantsWrite), inRoom(g.addParticipant)},
-		{get, room + "/participants", byKey(tenant.ParticipantsRead).orSeat(""), inRoom(g.listParticipants)},
-		{post, room + "/participants/bulk", byKey(tenant.ParticipantsWrite), inRoom(g.addParticipants)},
-		{post, room + "/participants/bulk-remove", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), inRoom(g.removeParticipants)},
-		{get, room + "/participants/{pid}", byKey(tenant.ParticipantsRead).orSeat(""), inSeat(g.getParticipant)},
-		{remove, room + "/participants/{pid}", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), inSeat(g.removeParticipant)},
-		{post, room + "/participants/{pid}/token", byKey(tenant.ParticipantsWrite).orOwnSeat().orRefreshToken(), inSeat(g.refreshTokens)},
-		{post, room + "/participants/{pid}/leave", byKey(tenant.ParticipantsWrite).orOwnSeat(), inSeat(g.leave)},
-		{post, room + "/participants/{pid}/heartbeat", byKey(tenant.ParticipantsWrite).orOwnSeat(), inSeat(g.heartbeat)},
-		{get, room + "/bans", byKey(tenant.ParticipantsRead).orSeat(tenant.GrantModerate), inRoom(g.listBans)},
-		{remove, room + "/bans", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), inRoom(g.liftBans)},
+		{post, room + "/participants", byKey(tenant.ParticipantsWrite), ordinaryBody, inRoom(g.addParticipant)},
+		{get, room + "/participants", byKey(tenant.ParticipantsRead).orSeat(""), noBody, inRoom(g.listParticipants)},
+		{post, room + "/participants/bulk", byKey(tenant.ParticipantsWrite), bulkBody, inRoom(g.addParticipants)},
+		{post, room + "/participants/bulk-remove", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), bulkBody, inRoom(g.removeParticipants)},
+		{get, room + "/participants/{pid}", byKey(tenant.ParticipantsRead).orSeat(""), noBody, inSeat(g.getParticipant)},
+		{remove, room + "/participants/{pid}", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), noBody, inSeat(g.removeParticipant)},
+		{post, room + "/participants/{pid}/token", byKey(tenant.ParticipantsWrite).orOwnSeat().orRefreshToken(), noBody, inSeat(g.refreshTokens)},
+		{post, room + "/participants/{pid}/leave", byKey(tenant.ParticipantsWrite).orOwnSeat(), noBody, inSeat(g.leave)},
+		{post, room + "/participants/{pid}/heartbeat", byKey(tenant.ParticipantsWrite).orOwnSeat(), noBody, inSeat(g.heartbeat)},
+		{get, room + "/bans", byKey(tenant.ParticipantsRead).orSeat(tenant.GrantModerate), noBody, inRoom(g.listBans)},
+		{remove, room + "/bans", byKey(tenant.ParticipantsWrite).orSeat(tenant.GrantModerate), noBody, inRoom(g.liftBans)},
 
-		{post, "/api/v1/rooms", byKey(tenant.RoomsWrite), g.createRoom},
-		{get, "/api/v1/rooms", byKey(tenant.RoomsRead), g.listRooms},
-		{get, room, byKey(tenant.RoomsRead).orSeat(""), inRoom(g.getRoom)},
-		{patch, room, byKey(tenant.RoomsWrite), inRoom(g.updateRoom)},
-		{remove, room, byKey(tenant.RoomsWrite), inRoom(g.deleteRoom)},
-		{post, room + "/end", byKey(tenant.RoomsWrite).orSeat(tenant.GrantModerate), inRoom(g.endRoom)},
-		{post, room + "/lock", byKey(tenant.RoomsWrite).orSeat(tenant.GrantModerate), inRoom(g.lockRoom)},
-		{post, room + "/unlock", byKey(tenant.RoomsWrite).orSeat(tenant.GrantModerate), inRoom(g.unlockRoom)},
-		{post, room + "/recordings/start", byKey(tenant.RoomsWrite).orSeat(tenant.GrantRecord), inRoom(g.startRecording)},
-		{post, room + "/recordings/stop", byKey(tenant.RoomsWrite).orSeat(tenant.GrantRecord), inRoom(g.stopRecording)},
+		{post, "/api/v1/rooms", byKey(tenant.RoomsWrite), ordinaryBody, g.createRoom},
+		{get, "/api/v1/rooms", byKey(tenant.RoomsRead), noBody, g.listRooms},
+		{get, room, byKey(tenant.RoomsRead).orSeat(""), noBody, inRoom(g.getRoom)},
+		{patch, room, byKey(tenant.RoomsWrite), ordinaryBody, inRoom(g.updateRoom)},
+		{remove, room, byKey(tenant.RoomsWrite), noBody, inRoom(g.deleteRoom)},
+		{post, room + "/end", byKey(tenant.RoomsWrite).orSeat(tenant.GrantModerate), noBody, inRoom(g.endRoom)},
+		{post, room + "/lock", byKey(tenant.RoomsWrite).orSeat(tenant.GrantModerate), noBody, inRoom(g.lockRoom)},
+		{post, room + "/unlock", byKey(tenant.RoomsWrite).orSeat(tenant.GrantModerate), noBody, inRoom(g.unlockRoom)},
+		{post, room + "/recordings/start", byKey(tenant.RoomsWrite).orSeat(tenant.GrantRecord), noBody, inRoom(g.startRecording)},
+		{post, room + "/recordings/stop", byKey(tenant.RoomsWrite).orSeat(tenant.GrantRecord), noBody, inRoom(g.stopRecording)},
 
-		{post, "/api/v1/auth/token", byAnyKey(), g.exchangeKey},
-		{post, "/api/v1/tokens/introspect", byKey(tenant.ParticipantsRead), g.introspect},
+		{post, "/api/v1/auth/token", byAnyKey(), ordinaryBody, g.exchangeKey},
+		{post, "/api/v1/tokens/introspect", byKey(tenant.ParticipantsRead), ordinaryBody, g.introspect},
 
-		{post, "/api/v1/tenants", byOperator(), g.createTenant},
-		{get, "/api/v1/tenants", byOperator(), g.listTenants},
-		{get, owner, ofTenant(tenant.TenantRead), inTenant(g.getTenant)},
-		{patch, owner, ofTenant(tenant.TenantWrite), inTenant(g.updateTenant)},
-		{remove, owner, byOperator(), inTenant(g.deleteTenant)},
-		{post, owner + "/suspend", byOperator(), inTenant(g.suspendTenant)},
-		{post, owner + "/resume", byOperator(), inTenant(g.resumeTenant)},
-		{get, owner + "/config", ofTenant(tenant.TenantRead), inTenant(g.getSettings)},
-		{patch, owner + "/config", ofTenant(tenant.TenantWrite), inTenant(g.patchSettings)},
-		{get, owner + "/config/versions", ofTenant(tenant.TenantRead), inTenant(g.listVersions)},
-		{get, owner + "/config/versions/{version}", ofTenant(tenant.TenantRead), inTenant(g.getVersion)},
-		{post, owner + "/config/rollback", ofTenant(tenant.TenantWrite), inTenant(g.rollbackSettings)},
-		{post, owner + "/keys", ofTenant(tenant.TenantWrite), inTenant(g.createKey)},
-		{get, owner + "/keys", ofTenant(tenant.TenantRead), inTenant(g.listKeys)},
-		{remove, owner + "/keys/{key_id}", ofTenant(tenant.TenantWrite), inTenant(g.revokeKey)},
-		{post, owner + "/keys/{key_id}/rotate", ofTenant(tenant.TenantWrite), inTenant(g.rotateKey)},
-		{post, owner + "/rotate-key", ofTenant(tenant.TenantWrite), inTenant(g.rotateMainKey)},
-		{post, owner + "/signing-keys/rotate", ofTenant(tenant.TenantWrite), inTenant(g.rotateSigningKey)},
-		{get, owner + "/signing-keys", ofTenant(tenant.TenantRead), inTenant(g.listSigningKeys)},
-		{remove, owner + "/signing-keys/{kid}", ofTenant(tenant.TenantWrite), inTenant(g.deleteSigningKey)},
-		{get, owner + "/audit", ofTenant(tenant.TenantRead), inTenant(g.listAudit)},
-		{get, owner + "/.well-known/jwks.json", byAnybody(), inTenant(g.getJWKS)},
-		{get, owner + "/.well-known/openid-configuration", byAnybody(), inTenant(g.getDiscovery)},
+		{post, "/api/v1/tenants", byOperator(), ordinaryBody, g.createTenant},
+		{get, "/api/v1/tenants", byOperator(), noBody, g.listTenants},
+		{get, owner, ofTenant(tenant.TenantRead), noBody, inTenant(g.getTenant)},
+		{patch, owner, ofTenant(tenant.TenantWrite), ordinaryBody, inTenant(g.updateTenant)},
+		{remove, owner, byOperator(), noBody, inTenant(g.deleteTenant)},
+		{post, owner + "/suspend", byOperator(), ordinaryBody, inTenant(g.suspendTenant)},
+		{post, owner + "/resume", byOperator(), noBody, inTenant(g.resumeTenant)},
+		{get, owner + "/config", ofTenant(tenant.TenantRead), noBody, inTenant(g.getSettings)},
+		{patch, owner + "/config", ofTenant(tenant.TenantWrite), settingsBody, inTenant(g.patchSettings)},
+		{get, owner + "/config/versions", ofTenant(tenant.TenantRead), noBody, inTenant(g.listVersions)},
+		{get, owner + "/config/versions/{version}", ofTenant(tenant.TenantRead), noBody, inTenant(g.getVersion)},
+		{post, owner + "/config/rollback", ofTenant(tenant.TenantWrite), ordinaryBody, inTenant(g.rollbackSettings)},
+		{post, owner + "/keys", ofTenant(tenant.TenantWrite), ordinaryBody, inTenant(g.createKey)},
+		{get, owner + "/keys", ofTenant(tenant.TenantRead), noBody, inTenant(g.listKeys)},
+		{remove, owner + "/keys/{key_id}", ofTenant(tenant.TenantWrite), noBody, inTenant(g.revokeKey)},
+		{post, owner + "/keys/{key_id}/rotate", ofTenant(tenant.TenantWrite), ordinaryBody, inTenant(g.rotateKey)},
+		{post, owner + "/rotate-key", ofTenant(tenant.TenantWrite), ordinaryBody, inTenant(g.rotateMainKey)},
+		{post, owner + "/signing-keys/rotate", ofTenant(tenant.TenantWrite).costing(rotationCost), ordinaryBody, inTenant(g.rotateSigningKey)},
+		{get, owner + "/signing-keys", ofTenant(tenant.TenantRead), noBody, inTenant(g.listSigningKeys)},
+		{remove, owner + "/signing-keys/{kid}", ofTenant(tenant.TenantWrite), noBody, inTenant(g.deleteSigningKey)},
+		{get, owner + "/audit", ofTenant(tenant.TenantRead), noBody, inTenant(g.listAudit)},
+		{get, owner + "/.well-known/jwks.json", byAnybody(), noBody, inTenant(g.getJWKS)},
+		{get, owner + "/.well-known/openid-configuration", byAnybody(), noBody, inTenant(g.getDiscovery)},
 
-		{get, "/api/v1/defaults", byOperator(), g.getBaseline},
-		{http.MethodPut, "/api/v1/defaults", byOperator(), g.putBaseline},
-		{get, "/api/v1/audit", byOperator(), g.listOperatorAudit},
-		{get, "/settings.schema.json", byAnybody().atAnyTime(), getSettingsSchema},
+		{get, "/api/v1/defaults", byOperator(), noBody, g.getBaseline},
+		{http.MethodPut, "/api/v1/defaults", byOperator(), ordinaryBody, g.putBaseline},
+		{get, "/api/v1/audit", byOperator(), noBody, g.listOperatorAudit},
+		{get, "/settings.schema.json", byAnybody().atAnyTime(), noBody, getSettingsSchema},
 
-		{get, "/openapi.yaml", byAnybody().atAnyTime(), getOpenAPI},
-		{get, "/docs", byAnybody().atAnyTime(), getReference},
+		{get, "/openapi.yaml", byAnybody().atAnyTime(), noBody, getOpenAPI},
+		{get, "/docs", byAnybody().atAnyTime(), noBody, getReference},
 	}
 }
+
+// rotationCost is what a new signing key costs, in ordinary requests: an RSA key takes 75 ms of a processor, and most
+// requests less than one.
+const rotationCost = 50
 
 // inTenant hands the tenant that the path names to a handler.
 func inTenant(handle func(*call, tenant.ID) (answer, error)) func(*call) (answer, error) {
@@ -219,7 +225,7 @@ func escapedPath(request *http.Request) string {
 func (g *Gateway) dispatch(w *recorder, c *call) {
 	var match mux.RouteMatch
 	if !g.router.Match(c.Request, &match) {
-		g.fail(w, c, usher.Errorf(usher.CodeNotFound, "There is nothing at this path; /docs has all there are."))
+		g.turnAway(w, c, usher.Errorf(usher.CodeNotFound, "There is nothing at this path; /docs has all there are."))
 		return
 	}
 	c.resource = g.resources[match.Route]
@@ -233,13 +239,17 @@ func (r *resource) serve(w *recorder, c *call) {
 		method = http.MethodGet
 	}
 	if isPreflight(c.Request) {
+		if err := g.chargeStranger(c, nil); err != nil {
+			g.fail(w, c, err)
+			return
+		}
 		g.preflight(w, c.Request, r.methods)
 		return
 	}
 	c.route = r.methods[method]
 	if c.route == nil {
 		w.Header().Set("Allow", r.allow)
-		g.fail(w, c, usher.Errorf(usher.CodeMethodNotAllowed, "Use %s here.", r.allow))
+		g.turnAway(w, c, usher.Errorf(usher.CodeMethodNotAllowed, "Use %s here.", r.allow))
 		return
 	}
 	a, err := g.answer(w, c)
@@ -260,31 +270,41 @@ func (g *Gateway) answer(w *recorder, c *call) (answer, error) {
 	if err := g.authorize(c); err != nil {
 		return answer{}, err
 	}
-	if err := g.limit(c, w); err != nil {
-		return answer{}, err
-	}
-	if err := c.ask(); err != nil {
+	if err := cmp.Or(c.ask(), c.expect()); err != nil {
 		return answer{}, err
 	}
 	// Before it is under way: who is slow to send takes no place from others.
-	c.receive()
+	if err := g.receive(c); err != nil {
+		return answer{}, err
+	}
 	defer g.deadline(c)()
 	g.bind(c)
-	if c.caller.credential != operatorKey { // who has to put right what is wrong
-		crowd := &g.writing
-		if reads(c.Method) {
-			crowd = &g.reading
-		}
-		if err := crowd.enter(c.Context(), time.Now()); err != nil {
-			return answer{}, err
-		}
-		defer crowd.leave()
-	}
-	a, err := c.route.handle(c)
+	a, err := g.handle(c)
 	if err == nil {
-		g.enforce(w, c)
+		g.enforce(w, c) // holding up nobody: it only waits
 	}
 	return a, err
+}
+
+// handle has the route handle the call, when there is room for it among those under way.
+func (g *Gateway) handle(c *call) (answer, error) {
+	if c.caller.credential == operatorKey { // who has to put right what is wrong
+		return c.route.handle(c)
+	}
+	others := &g.writing
+	if reads(c.Method) {
+		others = &g.reading
+	}
+	if err := others.enter(c.Context(), time.Now()); err != nil {
+		return answer{}, err
+	}
+	defer others.leave()
+	return c.route.handle(c)
+}
+
+// turnAway answers who comes for what there is not, once that is paid for.
+func (g *Gateway) turnAway(w *recorder, c *call, err error) {
+	g.fail(w, c, cmp.Or(g.chargeVisitor(c), err))
 }
 
 func (g *Gateway) fail(w *recorder, c *call, err error) {

@@ -109,6 +109,8 @@ func TestWhatIsSampled(t *testing.T) {
 		"a request, none is sampled":         {ratio: 0, kind: trace.SpanKindServer},
 		"its caller samples":                 {ratio: 0, hasOne: true, parent: trace.FlagsSampled, kind: trace.SpanKindServer, sampled: true},
 		"its caller does not":                {ratio: 1, hasOne: true, kind: trace.SpanKindServer},
+		"a stranger who samples":             {ratio: 0, links: []trace.Link{{SpanContext: spanContext(trace.FlagsSampled)}}, kind: trace.SpanKindServer},
+		"a stranger who does not":            {ratio: 1, links: []trace.Link{{SpanContext: spanContext(0)}}, kind: trace.SpanKindServer, sampled: true},
 		"a transaction of a traced request":  {ratio: 0, links: []trace.Link{{SpanContext: spanContext(trace.FlagsSampled)}}, kind: trace.SpanKindClient, sampled: true},
 		"a transaction of an untraced one":   {ratio: 1, links: []trace.Link{{SpanContext: spanContext(0)}}, kind: trace.SpanKindClient},
 		"a lease kept alive, for no request": {ratio: 1, kind: trace.SpanKindClient},

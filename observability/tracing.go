@@ -20,7 +20,7 @@ import (
 type TracingOptions struct {
 	Endpoint string  // URL of a collector; "" for no traces
 	Protocol string  // grpc or http
-	Ratio    float64 // of the traces that begin here; what a caller has begun follows the caller
+	Ratio    float64 // of the traces that begin here; what a trusted caller has begun follows the caller
 	Build    Build
 }
 
@@ -63,20 +63,21 @@ func newTracing(exporter sdktrace.SpanExporter, o TracingOptions) (*Tracing, err
 	)}, nil
 }
 
-// linked samples a trace that begins with a link to one that is sampled: a transaction that carries a traced request. A
-// call of another server that belongs to no request (a lease kept alive, an election) is no trace worth having.
+// linked samples a call of another server that begins with a link to a trace that is sampled: a transaction that carries a
+// traced request. One that belongs to no request (a lease kept alive, an election) is no trace worth having. A request is
+// sampled by our own ratio, whatever it links to: that is the trace of a stranger.
 type linked struct{ sdktrace.Sampler }
 
 func (s linked) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	if p.Kind != trace.SpanKindClient {
+		return s.Sampler.ShouldSample(p)
+	}
 	for _, link := range p.Links {
 		if link.SpanContext.IsSampled() {
 			return sdktrace.AlwaysSample().ShouldSample(p)
 		}
 	}
-	if p.Kind == trace.SpanKindClient {
-		return sdktrace.NeverSample().ShouldSample(p)
-	}
-	return s.Sampler.ShouldSample(p)
+	return sdktrace.NeverSample().ShouldSample(p)
 }
 
 // Provider makes tracers, for libraries that want to make their own.

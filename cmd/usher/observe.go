@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
 
+	"usher/gateway"
 	"usher/gateway/operations"
 	"usher/observability"
 )
@@ -54,13 +55,15 @@ func observe(ctx context.Context, o options) (*observed, error) {
 // close sends what is left to be told.
 func (s *observed) close() error { return errors.Join(s.tracing.Close(), s.lines.Close()) }
 
-// traced has every request begin a span, or go on with its caller's, where there is somebody to send them to.
-func (s *observed) traced(g http.Handler) http.Handler {
+// traced has every request begin a span, or go on with that of a trusted proxy, where there is somebody to send them to. A
+// stranger's begins a trace of ours, with a link to the one that it names.
+func (s *observed) traced(g http.Handler, trusted gateway.Proxies) http.Handler {
 	if s.tracing == nil {
 		return g
 	}
 	return otelhttp.NewHandler(g, "HTTP", otelhttp.WithTracerProvider(s.tracing.Provider()),
-		otelhttp.WithPropagators(observability.Propagator()), otelhttp.WithMeterProvider(noop.NewMeterProvider()))
+		otelhttp.WithPropagators(observability.Propagator()), otelhttp.WithPublicEndpointFn(func(r *http.Request) bool { return !trusted.Sent(r) }),
+		otelhttp.WithMeterProvider(noop.NewMeterProvider()))
 }
 
 // provider traces requests into etcd; nil without a collector.

@@ -301,6 +301,21 @@ func TestTracesReachACollector(t *testing.T) {
 	until(t, "the spans", func() bool {
 		return len(received.named("POST /api/v1/rooms/{id}/participants")) == 1 && len(received.named("etcdserverpb.KV/Txn")) > 0
 	})
+	// A stranger's trace is linked to, and does not decide: this one says that nothing is to be sampled.
+	const stranger = "4bf92f3577b34da6a3ce929d0e0e4736"
+	request, err := http.NewRequest(http.MethodGet, p.url+"/api/v1/rooms/CS101", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-API-Key", p.key)
+	request.Header.Set("Traceparent", "00-"+stranger+"-00f067aa0ba902b7-00")
+	if answer, err := http.DefaultClient.Do(request); err != nil || answer.Body.Close() != nil || answer.StatusCode != 200 {
+		t.Fatal(answer, err)
+	}
+	until(t, "the stranger's request", func() bool { return len(received.named("GET /api/v1/rooms/{id}")) == 1 })
+	if span := received.named("GET /api/v1/rooms/{id}")[0]; len(span.GetParentSpanId()) > 0 || len(span.GetLinks()) != 1 || hex.EncodeToString(span.GetLinks()[0].GetTraceId()) != stranger {
+		t.Errorf("a stranger's request is traced as %v", span)
+	}
 	transaction, rpc := received.named("etcd.Txn"), received.named("etcdserverpb.KV/Txn")
 	if len(transaction) != 1 || len(rpc) != 1 || string(rpc[0].GetParentSpanId()) != string(transaction[0].GetSpanId()) {
 		t.Errorf("the call of etcd is not the transaction's child: %v %v", transaction, rpc)

@@ -52,7 +52,12 @@ type options struct {
 
 	TrustedProxies []string
 	MaxConnections int
+	MaxPerAddress  int
 	MaxCPUWait     time.Duration
+	BodyMemory     int64
+
+	AnonymousPerSecond float64
+	AnonymousBurst     int
 
 	HeaderTimeout time.Duration
 	BodyTimeout   time.Duration
@@ -99,12 +104,16 @@ func (o *options) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.LogFormat, "log-format", string(observability.LogText), "text or json")
 	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error; PUT /log-level on the operations port changes it at run time")
 	f.StringVar(&o.EtcdListen, "etcd-listen", "", "URL at which the embedded etcd also serves etcd's own clients, e.g. http://127.0.0.1:2379 for etcdctl")
-	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", nil, "networks of proxies whose X-Forwarded-For is believed, comma-separated, e.g. 10.0.0.0/8")
+	f.StringSliceVar(&o.TrustedProxies, "trusted-proxies", nil, "networks of proxies whose X-Forwarded-For and traceparent are believed, comma-separated, e.g. 10.0.0.0/8")
 	f.IntVar(&o.MaxConnections, "max-connections", 10_000, "how many connections to the API there may be at once; others wait to be taken")
+	f.IntVar(&o.MaxPerAddress, "max-connections-per-address", 0, "how many of them one address may have, of IPv6 one /64; more are closed at once. Proxies that --trusted-proxies names are not bounded by it (0: half of --max-connections)")
+	f.Int64Var(&o.BodyMemory, "body-memory", gateway.DefaultBodyMemory, "how many bytes of requests' bodies may be held at once; a tenant's API keys may hold a quarter of it")
 	f.DurationVar(&o.MaxCPUWait, "max-cpu-wait", 3*time.Millisecond, "overload: when work waits longer than this for a processor (metric usher_http_processor_wait_seconds), new requests wait for others to end, and after half a second are refused with 503; 0: never")
+	f.Float64Var(&o.AnonymousPerSecond, "anonymous-requests-per-second", gateway.DefaultAnonymousPerSecond, "how many requests without a valid credential may come from one address (of IPv6: from one /64). Behind a proxy that --trusted-proxies does not name, all callers have its address")
+	f.IntVar(&o.AnonymousBurst, "anonymous-burst", gateway.DefaultAnonymousBurst, "how many of those may come at once after a quiet time")
 	f.StringVar(&o.OTLPEndpoint, "otlp-endpoint", "", "URL of an OpenTelemetry collector to send traces to, e.g. http://localhost:4317 (default: no traces)")
 	f.StringVar(&o.OTLPProtocol, "otlp-protocol", "grpc", "grpc or http: how the collector is spoken to")
-	f.Float64Var(&o.TraceRatio, "trace-ratio", 0.01, "share of requests to trace of those whose caller has not decided it (traceparent)")
+	f.Float64Var(&o.TraceRatio, "trace-ratio", 0.01, "share of requests to trace of those for which no trusted proxy has decided it (traceparent)")
 	f.IntVar(&o.MaxTenantSeries, "metrics-max-tenants", gateway.DefaultTenantSeries, "how many tenants have metrics of their own; the others share one")
 	f.DurationVar(&o.HeaderTimeout, "header-timeout", 10*time.Second, "how long a caller may take to send a request's header, and for a TLS handshake")
 	f.DurationVar(&o.BodyTimeout, "body-timeout", 30*time.Second, "how long it may take to send a request, header and body")
@@ -168,6 +177,18 @@ func (o *options) check() error {
 	}
 	if o.MaxConnections < 1 {
 		return errors.New("--max-connections must be at least 1")
+	}
+	if o.MaxPerAddress < 0 {
+		return errors.New("--max-connections-per-address must not be less than 0")
+	}
+	if o.MaxPerAddress == 0 {
+		o.MaxPerAddress = max(1, o.MaxConnections/2)
+	}
+	if o.BodyMemory < gateway.LeastBodyMemory {
+		return fmt.Errorf("--body-memory must be at least %d", gateway.LeastBodyMemory)
+	}
+	if o.AnonymousPerSecond <= 0 || o.AnonymousBurst < 1 {
+		return errors.New("--anonymous-requests-per-second must be more than 0, and --anonymous-burst at least 1")
 	}
 	if o.MaxTenantSeries < 1 {
 		return errors.New("--metrics-max-tenants must be at least 1")
@@ -234,7 +255,7 @@ func schemeOf(secure bool) string {
 	return "http"
 }
 
-func (o *options) trustedProxies() (proxies []netip.Prefix, err error) {
+func (o *options) trustedProxies() (proxies gateway.Proxies, err error) {
 	for _, text := range o.TrustedProxies {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {

@@ -103,7 +103,12 @@ func run(ctx context.Context, o options) (err error) {
 	board := operations.New(operations.Options{
 		Metrics: seen.metrics, Level: seen.level, Recent: seen.notices, Logger: logger, Version: seen.build.Version,
 	})
-	front, ctx := openFront(ctx, o, logger, port{listener: api, tls: apiTLS, handler: gateway.Starting(), open: seen.metrics.Connections()},
+	proxies, err := o.trustedProxies()
+	if err != nil {
+		return err
+	}
+	bounded := &perAddress{Listener: api, most: o.MaxPerAddress, exempt: proxies, refused: refusedConnections(seen.metrics)}
+	front, ctx := openFront(ctx, o, logger, port{listener: bounded, tls: apiTLS, handler: gateway.Starting(), open: seen.metrics.Connections()},
 		port{listener: ops, tls: opsTLS}, board)
 	defer func() { err = errors.Join(err, front.close()) }()
 	etcd, err := openLog(ctx, o, certs, logger)
@@ -127,17 +132,13 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	proxies, err := o.trustedProxies()
-	if err != nil {
-		return err
-	}
 	g := gateway.New(gateway.Options{
 		Log: log, Tenants: tenants, Rooms: live, Participants: seats,
 		OperatorKey: operatorKey, Logger: logger, MaxStaleness: o.MaxStaleness, TrustedProxies: proxies,
-		MaxCPUWait: o.MaxCPUWait,
-		Metrics:    seen.metrics, MaxTenantSeries: o.MaxTenantSeries,
+		MaxCPUWait: o.MaxCPUWait, AnonymousPerSecond: o.AnonymousPerSecond, AnonymousBurst: o.AnonymousBurst, BodyMemory: o.BodyMemory,
+		Metrics: seen.metrics, MaxTenantSeries: o.MaxTenantSeries,
 	})
-	front.api.open(seen.traced(g))
+	front.api.open(seen.traced(g, proxies))
 	board.Follow(log)
 	if err := welcome(ctx, o, operatorKey, tenants, api.Addr(), ops.Addr()); err != nil {
 		return errors.Join(err, front.close()) // before what it answers from

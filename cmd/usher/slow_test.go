@@ -75,7 +75,8 @@ func (p *process) unhurt(done <-chan struct{}) {
 // nobody reads are all ended in their time, and others are answered meanwhile.
 func TestSlowCallersHurtNobody(t *testing.T) {
 	t.Parallel()
-	p := start(t, t.TempDir(), true, "--header-timeout", "2s", "--body-timeout", "3s", "--answer-timeout", "4s", "--idle-timeout", "2s", "--log-level", "error")
+	p := start(t, t.TempDir(), true, "--header-timeout", "2s", "--body-timeout", "3s", "--answer-timeout", "4s", "--idle-timeout", "2s", "--log-level", "error",
+		"--anonymous-requests-per-second", "1000000", "--anonymous-burst", "1000000")
 	trickle := func(conn net.Conn, text string) {
 		for i := range len(text) {
 			if _, err := io.WriteString(conn, text[i:i+1]); err != nil {
@@ -140,18 +141,17 @@ func TestSlowCallersHurtNobody(t *testing.T) {
 	p.unhurt(done)
 	until(t, "the connections to be gone", func() bool {
 		_, _, text := p.ask("GET", "/metrics", "")
+		_, rest, told := strings.Cut(text, "\nusher_http_connections ")
 		var open int
-		if _, rest, ok := strings.Cut(text, "\nusher_http_connections "); ok {
-			_, _ = fmt.Sscan(rest, &open)
-		}
-		return open > 0 && open < 10
+		_, err := fmt.Sscan(rest, &open)
+		return told && err == nil && open < 10 // none is open once those of others have been idle for too long
 	})
 }
 
 // TestConnectionsAreBounded: those beyond the bound wait, and are taken when others end.
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
-	p := start(t, t.TempDir(), true, "--max-connections", "20", "--header-timeout", "1s", "--idle-timeout", "1s")
+	p := start(t, t.TempDir(), true, "--max-connections", "20", "--max-connections-per-address", "20", "--header-timeout", "1s", "--idle-timeout", "1s")
 	began := time.Now()
 	for range 20 {
 		p.dialed("")
@@ -162,6 +162,36 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	if waited := time.Since(began); waited < 900*time.Millisecond { // none of the others may end before a second is over
 		t.Errorf("it was taken after %s, beside 20 others", waited)
+	}
+}
+
+// TestAnAddressHasOnlySoManyConnections: what is too much is closed at once, and there is room again when others end.
+func TestAnAddressHasOnlySoManyConnections(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir(), true, "--max-connections", "20")
+	const half = 10
+	var open []net.Conn
+	for range half {
+		open = append(open, p.dialed(""))
+	}
+	if said := ended(t, p.dialed("")); said != "" {
+		t.Errorf("one connection too many is told %q", said)
+	}
+	until(t, "the refusal to be counted", func() bool {
+		_, _, text := p.ask("GET", "/metrics", "")
+		return strings.Contains(text, "\nusher_http_connections_refused_total 1\n")
+	})
+	_ = open[0].Close()
+	until(t, "room for another", func() bool {
+		conn := p.dialed("GET /docs HTTP/1.1\r\nHost: usher\r\nConnection: close\r\n\r\n")
+		return strings.Contains(ended(t, conn), " 200 ")
+	})
+	trusting := start(t, t.TempDir(), true, "--max-connections", "20", "--trusted-proxies", "127.0.0.0/8")
+	for range half + 5 {
+		trusting.dialed("")
+	}
+	if status, _, err := trusting.do("GET", "/api/v1/rooms", ""); err != nil || status != http.StatusOK {
+		t.Error("behind a trusted proxy:", status, err)
 	}
 }
 

@@ -76,8 +76,8 @@ const (
 	unknownPath = "/{unknown path}"
 	otherMethod = "/{other method}"
 	outside     = "\npaths:\n" +
-		"  '" + unknownPath + "': {get: {responses: {'404': {$ref: '#/components/responses/UnknownPath'}}}}\n" +
-		"  '" + otherMethod + "': {get: {responses: {'405': {$ref: '#/components/responses/MethodNotAllowed'}}}}\n"
+		"  '" + unknownPath + "': {get: {responses: {'404': {$ref: '#/components/responses/UnknownPath'}, '429': {$ref: '#/components/responses/RateLimited'}}}}\n" +
+		"  '" + otherMethod + "': {get: {responses: {'405': {$ref: '#/components/responses/MethodNotAllowed'}, '429': {$ref: '#/components/responses/RateLimited'}}}}\n"
 )
 
 func load(text []byte) (*contract, error) {
