@@ -45,61 +45,6 @@ func onLog(t *testing.T) *Service {
 
 var operator = Actor{By: ByOperator, RequestID: "test"}
 
-// largestPatch is the largest that is accepted, more or less.
-func largestPatch() string {
-	roles, origins := make([]string, 29), make([]string, 64)
-	for i := range roles {
-		roles[i] = fmt.Sprintf(`"r%031d":["publish","subscribe","moderate","record"]`, i)
-	}
-	for i := range origins {
-		origins[i] = fmt.Sprintf(`"https://%0247d"`, i)
-	}
-	return `{"roles":{` + strings.Join(roles, ",") + `},"allowed_origins":[` + strings.Join(origins, ",") + `]}`
-}
-
-// TestADecisionAboutSettingsCostsTheSameWhateverThePatch: what is done in the writer is to compare and to write, however
-// long the patch and whatever is wrong with it. What it costs is counted in allocations: reading a patch would make one
-// for each of its members at least.
-func TestADecisionAboutSettingsCostsTheSameWhateverThePatch(t *testing.T) {
-	s := onLog(t)
-	owner, _, err := s.Create(t.Context(), NewTenant{Name: "a"}, operator)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cost := func(patch string) (allocations float64) {
-		changes, err := parsePatch([]byte(patch))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := s.prepareSettings(owner.ID, "", func(_ store.Reader, t Tenant, b Baseline) (choice, error) {
-			return b.choose(t.Overrides, t.Ceilings, changes, operator)
-		})
-		_, err = store.Commit(t.Context(), s.log, store.Change[struct{}]{
-			Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(owner.ID)} },
-			Decide: func(tx *store.Tx) (none struct{}, err error) {
-				allocations = testing.AllocsPerRun(1, func() { // the first run is not counted, and the second finds what it wrote
-					_, err = c.decide(tx, operator, "config.update", time.Now())
-				})
-				return none, errMoved // nothing is written
-			},
-		})
-		if err != errMoved { //nolint:errorlint // it is this very one
-			t.Fatal(err)
-		}
-		return allocations
-	}
-	least := cost(`{}`)
-	wrong := make([]string, 60)
-	for i := range wrong {
-		wrong[i] = fmt.Sprintf(`"R%d":["x","y"]`, i)
-	}
-	for name, patch := range map[string]string{"small": `{"burst":5}`, "large": largestPatch(), "wrong": `{"roles":{` + strings.Join(wrong, ",") + `}}`} {
-		if got := cost(patch); got > least+200 { // the log of a replica that is idle allocates too
-			t.Errorf("%s: %v allocations, and %v for a patch of nothing", name, got, least)
-		}
-	}
-}
-
 // TestAChangeThatMovedIsWorkedOutAgain: of many patches at once none is lost, whatever each was worked out from.
 func TestAChangeThatMovedIsWorkedOutAgain(t *testing.T) {
 	t.Parallel()

@@ -24,21 +24,24 @@ func configCommand() *cobra.Command {
 	apply.Flags().StringP("file", "f", "", "the file: tenants, each with id or name, and config")
 	apply.Flags().Bool("dry-run", false, "show what would change, and change nothing")
 	apply.Flags().Bool("prune", false, "return settings that the file does not name to their defaults")
+	set := verb("set TENANT SETTING=VALUE", "Change one setting; an empty value returns it to its default", func(c *cobra.Command, u *client, args []string) error {
+		key, text, ok := strings.Cut(args[1], "=")
+		if !ok {
+			return fmt.Errorf("%q is not SETTING=VALUE", args[1])
+		}
+		var value any
+		if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+			return fmt.Errorf("%q is not a value: %w", text, err)
+		}
+		return u.done(c, patch, ofTenant(args[0], "/config"), map[string]any{key: value}, "set "+key+" of "+args[0])
+	})
+	set.Long = "Change one setting; an empty value returns it to its default.\n\n" +
+		"Settings that protect the service have ceilings (usher tenant get). With the operator's key a value above becomes the tenant's own ceiling."
 	return group("config", "Manage tenants' settings",
 		verb("get TENANT", "Show the settings", func(c *cobra.Command, u *client, args []string) error {
 			return u.show(c, get, ofTenant(args[0], "/config"), nil)
 		}),
-		verb("set TENANT SETTING=VALUE", "Change one setting; an empty value returns it to its default", func(c *cobra.Command, u *client, args []string) error {
-			key, text, ok := strings.Cut(args[1], "=")
-			if !ok {
-				return fmt.Errorf("%q is not SETTING=VALUE", args[1])
-			}
-			var value any
-			if err := yaml.Unmarshal([]byte(text), &value); err != nil {
-				return fmt.Errorf("%q is not a value: %w", text, err)
-			}
-			return u.done(c, patch, ofTenant(args[0], "/config"), map[string]any{key: value}, "set "+key+" of "+args[0])
-		}),
+		set,
 		edit, apply,
 		verb("defaults", "Show the operator's defaults, and the ceilings in force", func(c *cobra.Command, u *client, _ []string) error {
 			return u.show(c, get, "/api/v1/defaults", nil)

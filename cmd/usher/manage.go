@@ -229,6 +229,7 @@ func signingKeyCommand() *cobra.Command {
 		}
 		return u.show(c, post, ofTenant(args[0], "/signing-keys/rotate"), map[string]bool{"immediately": now})
 	})
+	rotate.Long = "Replace the signing key, with overlap.\n\nA tenant has 8 signing keys at most whose tokens may be in use, and rotates 20 times an hour at most."
 	rotate.Flags().Bool("immediately", false, "have the new key sign at once, for when the old one is not safe any more")
 	erase := verb("delete TENANT KID", "Delete a signing key, and with it every token that it has signed", func(c *cobra.Command, u *client, args []string) error {
 		force, err := c.Flags().GetBool("force")

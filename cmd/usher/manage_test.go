@@ -80,7 +80,10 @@ func TestTheCommandLine(t *testing.T) {
 	o.says("ID|demo|active", "tenant", "list")
 	o.says("usk_|A clinic", "tenant", "create", "A clinic")
 	o.says("name: demo", "tenant", "get", id, "-o", "yaml")
+	o.says(`"audit_retention_days":90,"burst":1000,"max_concurrent`, "tenant", "get", id)
+	o.says(`"max_stored_bytes":67108864,"requests_per_second":500`, "config", "defaults")
 	o.says("set burst", "config", "set", id, "burst=4000")
+	o.says(`"audit_retention_days":90,"burst":4000,"max_concurrent`, "tenant", "get", id)
 	o.says("4000", "config", "get", id)
 	o.says("burst    1000  4000", "config", "diff", id, "1", "2")
 	edit := operator{t: t, env: append(o.env, "EDITOR=sed -i s/4000/4100/")}
