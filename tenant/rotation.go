@@ -53,6 +53,11 @@ func planRotation(t Tenant, keys []SigningKey, r KeyRotation, by Actor, now time
 	for _, k := range keys {
 		switch k.State(now) {
 		case KeyNext:
+			if !k.ActiveFrom.After(now.Add(clockSkew)) { // where the clock is ahead it signs already
+				p.retire = append(p.retire, k)
+				verifying++
+				continue
+			}
 			if !r.Immediately {
 				return p, usher.Errorf(usher.CodeSigningKeyInUse,
 					"The key %s has not begun to sign yet. Wait for it, delete it, or rotate immediately.", k.KID)
@@ -121,9 +126,15 @@ func (s *Service) RotateSigningKey(ctx context.Context, t ID, r KeyRotation, by 
 		if err != nil {
 			return SigningKey{}, err
 		}
+		now := s.now() // others may have rotated since
 		plan, refused := planRotation(owner, signingKeysOf(tx, t), r, by, now)
 		if refused != nil {
 			return SigningKey{}, refused
+		}
+		fresh, begins := fresh, begins
+		if r.Immediately {
+			begins = now
+			fresh.ActiveFrom = usher.At(now)
 		}
 		for _, kid := range plan.forget {
 			SigningKeys.Delete(tx, signingKeyPath(t, kid))
