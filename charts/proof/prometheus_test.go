@@ -230,6 +230,7 @@ func TestOnARealPrometheus(t *testing.T) {
 
 	f := faults{t: t, p: p, etcd: etcd, members: members, link: spoilt, one: one, two: two, key: key}
 	f.rejectedRecord()
+	f.fullTenant()
 	f.oldSigningKey()
 	f.slowWatch()
 	f.compactions()
