@@ -15,7 +15,7 @@ import (
 const (
 	corsMethods = "GET, POST, DELETE"
 	corsHeaders = "Authorization, Content-Type, Usher-Min-Revision, X-Request-ID"
-	corsExposed = "ETag, RateLimit, RateLimit-Policy, Retry-After, Usher-Revision, Usher-Stale, X-Request-ID"
+	corsExposed = "ETag, RateLimit, RateLimit-Policy, Retry-After, Usher-Enforced, Usher-Revision, Usher-Stale, X-Request-ID"
 	corsMaxAge  = "600" // seconds for which a browser may remember the answer
 )
 

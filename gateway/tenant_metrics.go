@@ -21,7 +21,7 @@ type tenantMetrics struct {
 	other    tenantCounts
 	overflow atomic.Int64
 
-	requests, joins, limited, rooms, participants, allRooms, allParticipants, overflowed, series *prometheus.Desc
+	requests, joins, limited, rooms, participants, bytes, mostBytes, allRooms, allParticipants, overflowed, series *prometheus.Desc
 }
 
 // tenantCounts is what one tenant has done here.
@@ -45,11 +45,14 @@ func newTenantMetrics(limit int, known func() map[tenant.ID]rooms.Occupancy, reg
 	}
 	m := &tenantMetrics{
 		limit: limit, known: known, counts: make(map[tenant.ID]*tenantCounts),
-		requests:        describe("usher_tenant_requests_total", "Requests of a tenant, by class of the status.", "tenant", "status"),
-		joins:           describe("usher_tenant_joins_total", "Participants seated for a tenant.", "tenant"),
-		limited:         describe("usher_tenant_rate_limited_total", "Requests of a tenant that its rate limit has refused.", "tenant"),
-		rooms:           describe("usher_tenant_rooms", "A tenant's rooms that have not ended. The same on every replica.", "tenant"),
-		participants:    describe("usher_tenant_participants", "A tenant's active participants. The same on every replica.", "tenant"),
+		requests:     describe("usher_tenant_requests_total", "Requests of a tenant, by class of the status.", "tenant", "status"),
+		joins:        describe("usher_tenant_joins_total", "Participants seated for a tenant.", "tenant"),
+		limited:      describe("usher_tenant_rate_limited_total", "Requests of a tenant that its rate limit has refused.", "tenant"),
+		rooms:        describe("usher_tenant_rooms", "A tenant's rooms that have not ended. The same on every replica.", "tenant"),
+		participants: describe("usher_tenant_participants", "A tenant's active participants. The same on every replica.", "tenant"),
+		bytes: describe("usher_tenant_stored_bytes",
+			"Bytes that are kept for a tenant, or set aside for its rooms. The same on every replica.", "tenant"),
+		mostBytes:       describe("usher_tenant_max_stored_bytes", "Bytes that may be kept for a tenant: its setting max_stored_bytes.", "tenant"),
 		allRooms:        describe("usher_rooms_active", "Rooms that have not ended. The same on every replica."),
 		allParticipants: describe("usher_participants_active", "Participants in rooms. The same on every replica."),
 		overflowed: describe("usher_tenant_series_overflows_total",
@@ -116,7 +119,7 @@ func (m *tenantMetrics) forget(known map[tenant.ID]rooms.Occupancy) {
 
 // Describe is part of prometheus.Collector.
 func (m *tenantMetrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.requests, m.joins, m.limited, m.rooms, m.participants, m.allRooms, m.allParticipants, m.overflowed, m.series} {
+	for _, d := range []*prometheus.Desc{m.requests, m.joins, m.limited, m.rooms, m.participants, m.bytes, m.mostBytes, m.allRooms, m.allParticipants, m.overflowed, m.series} {
 		to <- d
 	}
 }
@@ -137,6 +140,8 @@ func (m *tenantMetrics) Collect(to chan<- prometheus.Metric) {
 		}
 		others.Rooms += has.Rooms
 		others.Participants += has.Participants
+		others.Bytes += has.Bytes
+		others.MostBytes += has.MostBytes
 	}
 	m.tell(to, otherTenants, &m.other, others)
 	to <- prometheus.MustNewConstMetric(m.allRooms, prometheus.GaugeValue, float64(all.Rooms))
@@ -158,4 +163,6 @@ func (m *tenantMetrics) tell(to chan<- prometheus.Metric, name string, counts *t
 	count(m.limited, counts.limited.Load())
 	to <- prometheus.MustNewConstMetric(m.rooms, prometheus.GaugeValue, float64(has.Rooms), name)
 	to <- prometheus.MustNewConstMetric(m.participants, prometheus.GaugeValue, float64(has.Participants), name)
+	to <- prometheus.MustNewConstMetric(m.bytes, prometheus.GaugeValue, float64(has.Bytes), name)
+	to <- prometheus.MustNewConstMetric(m.mostBytes, prometheus.GaugeValue, float64(has.MostBytes), name)
 }

@@ -8,8 +8,10 @@ import (
 
 // Occupancy is what a tenant has at a time.
 type Occupancy struct {
-	Rooms        int // that have not ended
-	Participants int // in them
+	Rooms        int   // that have not ended
+	Participants int   // in them
+	Bytes        int64 // that are kept for it or set aside for its rooms
+	MostBytes    int64 // that it may keep
 }
 
 // Census counts what every tenant has: one pass over the rooms, which know how many are in them.
@@ -17,7 +19,7 @@ func (s *Service) Census() map[tenant.ID]Occupancy {
 	snapshot := s.log.Snapshot()
 	all := make(map[tenant.ID]Occupancy)
 	for t := range tenant.All(snapshot, "") {
-		all[t.ID] = Occupancy{}
+		all[t.ID] = Occupancy{Bytes: tenant.AccountOf(snapshot, t.ID).Bytes, MostBytes: int64(t.Settings.MaxStoredBytes)}
 	}
 	for row := range Rooms.Scan(snapshot, "", "") {
 		owner, _, _ := strings.Cut(row.Path, "/")

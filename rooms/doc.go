@@ -12,8 +12,9 @@
 //	rooms/{tenant}/{room}           the room, as the API answers it, and its last_seat; an aggregate
 //	bans/{tenant}/{room}/{user}     {"external_user_id": …, "banned_at": …, "expires_at": …}
 //	room-names/{tenant}/{name}      {"room_id": …}: the newest room of the name, live or ended
-//	room-counts/{tenant}            {"live": 3}: rooms that have not ended; an aggregate, so that the tenant's limit
-//	                                and the names hold when two replicas create rooms at once
+//
+// A room's record also says how many bytes are kept of the room (bytes.go); seats and bans are guarded by it: whoever writes
+// one writes the room too.
 //
 // What sits in a room is the business of the package participants.
 package rooms

@@ -46,7 +46,8 @@ func (s *Store) registerAnswering(ctx context.Context, session *concurrency.Sess
 	if err != nil {
 		return nil, fmt.Errorf("open a session: %w", err)
 	}
-	return session, s.putLeased(ctx, answering.Key(s.self), self, session)
+	_, err = s.putLeased(ctx, answering.Key(s.self), self, session)
+	return session, err
 }
 
 // Enforced says in how many of the replicas that may still answer anybody all that the request has changed is in force. It

@@ -41,10 +41,11 @@ var replicas = Table[Replica]{
 const ReplicaLease = 10 * time.Second
 
 // Register counts this process among the replicas until the context ends, and first among those that may answer somebody;
-// registered is called once, when it is. A process must not answer before, and have ended to answer when the context
-// ends.
+// registered is called once, when it is. Until then, and whenever the others cannot know of it any more, the store is
+// Starting: it must not be answered from. A process must have ended to answer when the context ends.
 func (s *Store) Register(ctx context.Context, version string, masterKeys []string, registered func()) {
 	self := Replica{Host: Hostname(), Version: version, Since: usher.At(s.options.Now()), MasterKeys: masterKeys}
+	s.unlisted.Store(true)
 	var answering *concurrency.Session
 	for attempt := 0; ctx.Err() == nil; {
 		began := time.Now()
@@ -91,8 +92,15 @@ func (s *Store) registerAlive(ctx context.Context, answering *concurrency.Sessio
 	defer s.giveBack(ctx, session)
 	for {
 		self.Applied = s.Revision()
-		if err := s.putLeased(ctx, replicas.Key(s.self), self, session); err != nil {
+		revision, err := s.putLeased(ctx, replicas.Key(s.self), self, session)
+		if err != nil {
 			return err
+		}
+		if s.unlisted.Load() { // what was taken away before the others could know of this replica is to be in force here
+			if err := s.index.wait(ctx, revision); err != nil {
+				return err
+			}
+			s.unlisted.Store(false)
 		}
 		registered()
 		select {
@@ -100,6 +108,7 @@ func (s *Store) registerAlive(ctx context.Context, answering *concurrency.Sessio
 		case <-session.Done():
 			return errors.New("the session was lost")
 		case <-answering.Done():
+			s.unlisted.Store(true)
 			return errors.New("the session of those that answer was lost")
 		case <-ctx.Done():
 			return ctx.Err()
@@ -108,17 +117,18 @@ func (s *Store) registerAlive(ctx context.Context, answering *concurrency.Sessio
 }
 
 // putLeased writes a record about this process.
-func (s *Store) putLeased(ctx context.Context, key Key, self Replica, session *concurrency.Session) error {
+func (s *Store) putLeased(ctx context.Context, key Key, self Replica, session *concurrency.Session) (revision int64, err error) {
 	value, err := replicas.Encode(self)
 	if err != nil {
-		return fmt.Errorf("encode the record: %w", err)
+		return 0, fmt.Errorf("encode the record: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.options.CommitTimeout)
 	defer cancel()
-	if _, err := s.log.requests.Put(ctx, s.logKey(key), string(value), clientv3.WithLease(session.Lease())); err != nil {
-		return fmt.Errorf("write the record %s: %w", key, err)
+	resp, err := s.log.requests.Put(ctx, s.logKey(key), string(value), clientv3.WithLease(session.Lease()))
+	if err != nil {
+		return 0, fmt.Errorf("write the record %s: %w", key, err)
 	}
-	return nil
+	return resp.Header.Revision, nil
 }
 
 // giveBack ends a session's lease now, rather than when its time is over. The context may have ended already.

@@ -108,7 +108,7 @@ func (f *freshness) setLoaded(now time.Time) {
 func (s *Store) State() (State, time.Duration) {
 	s.fresh.mu.Lock()
 	defer s.fresh.mu.Unlock()
-	if !s.fresh.loaded {
+	if !s.fresh.loaded || s.unlisted.Load() {
 		return Starting, 0
 	}
 	if age := s.options.Now().Sub(s.fresh.asOf); age > staleAfter {
@@ -174,6 +174,8 @@ func (s *Store) tell(known State, err error) State {
 		s.options.Logger.Warn("etcd is not heard: reads are answered from what is known, writes are refused", "for", age.Round(time.Millisecond), "error", err)
 	case state == Ready && known == Stale:
 		s.options.Logger.Info("the index holds all that etcd has again")
+	case state == Starting && known == Stale: // it is not among the replicas yet
+		return known
 	}
 	return state
 }

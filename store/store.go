@@ -66,8 +66,9 @@ type Store struct {
 	relistDemands   chan errRelist // probe → follower: the reason
 	progressDemands chan struct{}  // probe → follower
 
-	self  string        // this process's name among the replicas
-	asked chan struct{} // follower → Register: another replica wants to know what this one has applied
+	self     string        // this process's name among the replicas
+	unlisted atomic.Bool   // the others cannot know that this one may answer somebody; see Register
+	asked    chan struct{} // follower → Register: another replica wants to know what this one has applied
 
 	ready     chan struct{} // closed when a list was applied and a watch created
 	readyOnce sync.Once

@@ -12,7 +12,8 @@
 //	signing-keys/{tenant}/{kid}    the public key, and the private one sealed under a master key that is not in etcd; an
 //	                               aggregate
 //
-//	idempotency/{tenant}/{key}     what the request under an Idempotency-Key has done; leased for a day, an aggregate
+//	idempotency/{tenant}/{key}     what the request under an Idempotency-Key has done; swept after a day, an aggregate
+//	accounts/{tenant}              {"rooms": 3, "bytes": 48213}: what its limits are held against; an aggregate
 //
 // Settings are resolved, and what follows from them compiled, once for each version of the record and of the operator's
 // defaults, not when a request comes. The package token below knows how to sign and verify; this one knows with which key, and for whom.

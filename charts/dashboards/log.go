@@ -17,6 +17,10 @@ func log() Dashboard {
 				{Title: "Changes waiting", Kind: Lines, Unit: Count, Width: 8, Queries: []Query{query("{{instance}}", "sum by (instance) (usher_writer_queue_changes{@})")}},
 				{Title: "Decided again", Kind: Lines, Unit: PerSecond, Width: 8, Help: "Another replica had written to the same room first.",
 					Queries: []Query{query("{{instance}}", "sum by (instance) (rate(usher_writer_redecided_total{@}[$__rate_interval]))")}},
+				{Title: "A decision takes", Kind: Lines, Unit: Seconds, Width: 12, Bad: .01, Help: "All writes of the replica wait for it. Runbook: UsherDecisionsSlow.",
+					Queries: []Query{quantile("50 %", "0.5", "usher_writer_decide_seconds_bucket{@}"), quantile("99 %", "0.99", "usher_writer_decide_seconds_bucket{@}")}},
+				{Title: "Decisions of more than 10 ms", Kind: Lines, Unit: Count, Width: 12, Bad: 1, Help: "The log names each, with its caller. Runbook: UsherDecisionsSlow.",
+					Queries: []Query{query("{{instance}}", "sum by (instance) (increase(usher_writer_decide_over_budget_total{@}[$__rate_interval]))")}},
 			}},
 			{"Following", []Panel{
 				{Title: "Revisions behind", Kind: Lines, Unit: Count, Width: 8, Bad: 1000, Help: "Between the newest revision that a quorum has shown and the one that the index shows. Runbook: UsherWatchLag.",

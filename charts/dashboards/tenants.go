@@ -10,6 +10,12 @@ func tenants() Dashboard {
 				{Title: "Participants", Kind: Lines, Unit: Count, Width: 12, Queries: []Query{query("{{tenant}}", "topk(10, max by (tenant) (usher_tenant_participants{@}))")}},
 				{Title: "Rooms", Kind: Lines, Unit: Count, Width: 12, Queries: []Query{query("{{tenant}}", "topk(10, max by (tenant) (usher_tenant_rooms{@}))")}},
 			}},
+			{"What they keep", []Panel{
+				{Title: "Bytes", Kind: Lines, Unit: Bytes, Width: 12, Help: "All that is kept for a tenant, and what its rooms have set aside.",
+					Queries: []Query{query("{{tenant}}", "topk(10, max by (tenant) (usher_tenant_stored_bytes{@}))")}},
+				{Title: "Share of max_stored_bytes", Kind: Lines, Unit: Share, Width: 12, Max: 1, Bad: .8, Help: "At 94 % what adds is refused. Runbook: UsherTenantNearItsStoredBytes.",
+					Queries: []Query{query("{{tenant}}", "topk(10, max by (tenant) (usher_tenant_stored_bytes{@}) / max by (tenant) (usher_tenant_max_stored_bytes{@}))")}},
+			}},
 			{"In trouble", []Panel{
 				{Title: "Refused by their rate limit", Kind: Lines, Unit: Requests, Width: 8, Help: "Requests that got 429. Raise requests_per_second and burst, or ask the tenant.",
 					Queries: []Query{query("{{tenant}}", "topk(10, sum by (tenant) (rate(usher_tenant_rate_limited_total{@}[$__rate_interval])))")}},

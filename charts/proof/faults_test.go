@@ -54,6 +54,23 @@ func (f faults) rejectedRecord() {
 	f.quiet("UsherRejectedRecord")
 }
 
+// fullTenant has a tenant add until it may keep no more, and then take it all away.
+func (f faults) fullTenant() {
+	f.t.Helper()
+	id, key := f.one.tenant(f.t, `{"max_stored_bytes": 4194304, "max_participants_per_room": 10000}`)
+	one := `{"display_name":"A","metadata":{"x":"` + strings.Repeat("x", 4000) + `"}}`
+	bulk := `{"participants":[` + one + strings.Repeat(","+one, 49) + `]}`
+	until(f.t, "a tenant to be refused", time.Minute, func() bool {
+		status, answer := f.one.call(key, http.MethodPost, "/api/v1/rooms/hoard/participants/bulk", bulk)
+		return status == http.StatusForbidden && answer["code"] == "quota_exceeded"
+	})
+	f.p.fires("UsherTenantNearItsStoredBytes", "tenant", id)
+	if status, answer := f.one.call(key, http.MethodDelete, "/api/v1/rooms/hoard", ""); status != http.StatusNoContent {
+		f.t.Fatalf("the room stays: %d %v", status, answer)
+	}
+	f.quiet("UsherTenantNearItsStoredBytes")
+}
+
 // oldSigningKey has a key begin two years ago.
 func (f faults) oldSigningKey() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
