@@ -27,6 +27,7 @@ func (c *call) holds(tx *store.Tx) error {
 			return nil // what concerns its own seat alone is for it also when it has left
 		}
 		return c.caller.seat.Holds(tx, c.route.access.grant)
+	case operatorKey, noCredential: // the key is the process's own
 	}
 	return nil
 }
@@ -41,6 +42,7 @@ func (c *call) who() string {
 		who += " " + string(c.caller.key.ID)
 	case seatJWT:
 		who += " " + string(c.caller.seat.Participant)
+	case operatorKey, noCredential:
 	}
 	return who + " of " + string(c.caller.tenant.ID) + ", request " + c.id
 }

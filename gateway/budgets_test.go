@@ -38,9 +38,9 @@ func TestAViewerTakesNothingFromItsTenant(t *testing.T) {
 	viewer := h.add("r", object{"display_name": "V", "role": "viewer"})["auth_token"].(string)
 	for _, gateway := range []*house{h, h.second()} {
 		gateway.waitFor(h)
-		passed, last := 0, reply{}
+		passed := 0
 		for i := range 400 {
-			if last = gateway.send(viewer, "GET", "/api/v1/rooms/r", nil); last.status == 200 {
+			if last := gateway.send(viewer, "GET", "/api/v1/rooms/r", nil); last.status == 200 {
 				passed++
 			} else if last.status != 429 || last.body["code"] != "rate_limited" || last.policy() != "seat" || last.header.Get("Retry-After") == "" {
 				t.Fatalf("request %d: %d %v %s", i, last.status, last.header, last.raw)

@@ -342,7 +342,7 @@ func (r *recorder) send(body []byte) (int, error) {
 }
 
 // admitState answers for the state of the index: none, stale and said to be, or too stale.
-func (g *Gateway) admitState(w *recorder, c *call) error {
+func (g *Gateway) admitState(w *recorder) error {
 	state, age := g.Log.State()
 	switch {
 	case state == store.Starting:

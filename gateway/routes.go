@@ -263,7 +263,7 @@ func (r *resource) serve(w *recorder, c *call) {
 
 func (g *Gateway) answer(w *recorder, c *call) (answer, error) {
 	if !c.route.access.anyTime {
-		if err := g.admitState(w, c); err != nil {
+		if err := g.admitState(w); err != nil {
 			return answer{}, err
 		}
 	}

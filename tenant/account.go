@@ -54,6 +54,7 @@ func (p Purpose) limit(s Settings) int64 {
 		return most - most/16
 	case Banning:
 		return most - most/32
+	case Removing:
 	}
 	return 1 << 62
 }

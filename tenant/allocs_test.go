@@ -64,7 +64,11 @@ func TestADecisionAboutSettingsCostsTheSameWhateverThePatch(t *testing.T) {
 		wrong[i] = fmt.Sprintf(`"R%d":["x","y"]`, i)
 	}
 	for name, patch := range map[string]string{"empty": `{}`, "large": largestPatch(), "wrong": `{"roles":{` + strings.Join(wrong, ",") + `}}`} {
-		if got := cost(patch); got > small+60 { // the log of a replica that is idle allocates too
+		most := small + 60 // the log of a replica that is idle allocates too
+		if name == "large" {
+			most += 150 // to write the largest settings there can be, in three records
+		}
+		if got := cost(patch); got > most {
 			t.Errorf("%s: %d allocations, and %d for a patch of one setting", name, got, small)
 		}
 	}

@@ -103,7 +103,8 @@ func TestEveryRotationKeepsTheBounds(t *testing.T) {
 					after = append(after, k)
 				}
 			}
-			keys = append(after, SigningKey{KID: fmt.Sprint(i), ActiveFrom: usher.At(begins)})
+			after = append(after, SigningKey{KID: fmt.Sprint(i), ActiveFrom: usher.At(begins)})
+			keys = after
 			owner.Rotations = plan.rotations
 			rotated = append(rotated, now)
 			verifying, hourly := 0, 0

@@ -309,7 +309,7 @@ func TestTracesReachACollector(t *testing.T) {
 	}
 	request.Header.Set("X-API-Key", p.key)
 	request.Header.Set("Traceparent", "00-"+stranger+"-00f067aa0ba902b7-00")
-	if answer, err := http.DefaultClient.Do(request); err != nil || answer.Body.Close() != nil || answer.StatusCode != 200 {
+	if answer, err := http.DefaultClient.Do(request); err != nil || answer.Body.Close() != nil || answer.StatusCode != http.StatusOK {
 		t.Fatal(answer, err)
 	}
 	until(t, "the stranger's request", func() bool { return len(received.named("GET /api/v1/rooms/{id}")) == 1 })

@@ -37,7 +37,7 @@ func (l *perAddress) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		from, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-		if err != nil || l.exempt.Contain(from.Addr().Unmap()) {
+		if counts := err == nil && !l.exempt.Contain(from.Addr().Unmap()); !counts {
 			return conn, nil
 		}
 		site := gateway.Site(from.Addr())

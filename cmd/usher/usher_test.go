@@ -111,7 +111,7 @@ func (p *process) do(method, path, body string) (status int, answer map[string]a
 
 // remove is do for what is answered without a body.
 func (p *process) remove(path string) (status int, err error) {
-	request, err := http.NewRequest("DELETE", p.url+path, nil)
+	request, err := http.NewRequest(http.MethodDelete, p.url+path, nil)
 	if err != nil {
 		return 0, err
 	}
