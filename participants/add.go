@@ -211,15 +211,10 @@ func keep(tx *store.Tx, t tenant.ID, room rooms.Room, n NewParticipant, v rooms.
 		ID: v.Seat.ID, RoomID: room.ID, DisplayName: n.DisplayName, ExternalUserID: n.ExternalUserID,
 		Role: v.Seat.Role, Metadata: n.Metadata, JoinedAt: v.JoinedAt,
 	}
-	given.encoded = put(tx, t, given.participant)
+	record := recordOf(given.participant)
+	Participants.Create(tx, path(t, room.ID, v.Seat.ID), record)
+	given.encoded = record.JSON
 	return given, nil
-}
-
-// put writes the participant and gives its JSON.
-func put(tx *store.Tx, t tenant.ID, p Participant) []byte {
-	record := recordOf(p)
-	Participants.Put(tx, path(t, p.RoomID, p.ID), record)
-	return record.JSON
 }
 
 // leave writes that the participant has left.
@@ -232,7 +227,7 @@ func leave(tx *store.Tx, t tenant.ID, room rooms.ID, id ID, reason LeaveReason, 
 	if err != nil {
 		return err
 	}
-	put(tx, t, p.left(reason, usher.At(now)))
+	Participants.Put(tx, path(t, room, id), recordOf(p.left(reason, usher.At(now))))
 	return nil
 }
 

@@ -64,7 +64,7 @@ func write(t testing.TB, s *store.Store, owner tenant.ID, seats []Participant) {
 			Aggregates: func(*store.Snapshot) []store.Key { return nil },
 			Decide: func(tx *store.Tx) (struct{}, error) {
 				for _, p := range some {
-					put(tx, owner, p)
+					Participants.Put(tx, path(owner, p.RoomID, p.ID), recordOf(p))
 				}
 				return struct{}{}, nil
 			},

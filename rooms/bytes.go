@@ -38,12 +38,15 @@ func Keep(tx *store.Tx, t tenant.ID, room Room, created bool, p tenant.Purpose) 
 	if created && room.Name != string(room.ID) {
 		Names.Put(tx, namePath(t, room.Name), Naming{RoomID: room.ID})
 	}
-	room.Bytes.Stored += tx.Growth() + Rooms.Growth(tx, at, room)
-	ends := false
-	if !created {
-		before, ok := Rooms.Get(tx, at)
-		ends = ok && before.Value.Status != Ended && room.Status == Ended
+	before, known := Room{}, false
+	if room.Status == Ended {
+		if row, ok := Rooms.Get(tx, at); ok {
+			before, known = row.Value, true
+		}
 	}
+	ends := known && before.Status != Ended
+	Rooms.Put(tx, at, room) // so that it counts too
+	room.Bytes.Stored += tx.Growth()
 	if ends { // what outlives the room is the tenant's own from now on; its account has it already
 		room.Bytes.Stored -= room.Bytes.Repeats
 		room.Bytes.Aside -= room.Bytes.Repeats

@@ -226,17 +226,35 @@ func errNoRoom() error {
 func find(r store.Reader, t tenant.ID, ref Ref) (Room, bool) {
 	id := ref.ID
 	if id == "" {
-		naming, ok := Names.Get(r, namePath(t, ref.Name))
-		if !ok {
-			return Room{}, false
-		}
-		id = naming.Value.RoomID
+		return findByName(r, t, ref.Name)
 	}
 	row, ok := Rooms.Get(r, Path(t, id))
 	if !ok {
 		return Room{}, false
 	}
 	return row.Value, true
+}
+
+// findByName finds the newest room of the name. A decision about one that goes on is compared on the room alone: whoever
+// gives the name to another one has to take it away from this one, and writes it.
+func findByName(r store.Reader, t tenant.ID, name string) (Room, bool) {
+	names, at := r, namePath(t, name)
+	tx, decides := r.(*store.Tx)
+	if decides {
+		names = tx.Unguarded()
+	}
+	if naming, ok := Names.Get(names, at); ok {
+		if row, ok := Rooms.Get(r, Path(t, naming.Value.RoomID)); ok {
+			if decides && (row.Value.Status == Ended || row.Value.Name != name) {
+				_, _ = Names.Get(tx, at) // compared too
+			}
+			return row.Value, true
+		}
+	}
+	if decides {
+		_, _ = Names.Get(tx, at)
+	}
+	return Room{}, false
 }
 
 // Aggregates are what a decision about the room is compared on, also one that there is none: another replica may have made

@@ -124,11 +124,15 @@ type compiled struct {
 	writes   []clientv3.Op
 }
 
-func (s *Store) compile(g *group) compiled {
+func (s *Store) compile(g *group) (compiled, error) {
 	c := compiled{compares: make([]clientv3.Cmp, 0, len(g.tx.guards)), writes: make([]clientv3.Op, 0, len(g.tx.order))}
-	for key := range g.tx.guards {
+	for key, known := range g.tx.guards {
+		row := known.row
+		if !known.looked {
+			row, _ = g.tx.snapshot.get(s.index.tables[key.Table].layout(), key.Path)
+		}
 		var modified int64
-		if row, ok := g.tx.snapshot.get(s.index.tables[key.Table].layout(), key.Path); ok {
+		if row != nil {
 			_, modified = row.revisions()
 		}
 		c.compares = append(c.compares, clientv3.Compare(clientv3.ModRevision(s.logKey(key)), "=", modified))
@@ -139,9 +143,42 @@ func (s *Store) compile(g *group) compiled {
 			c.writes = append(c.writes, clientv3.OpDelete(s.logKey(key)))
 			continue
 		}
+		if change.value == nil {
+			var err error
+			if change.value, err = change.table.encode(change.row); err != nil {
+				return c, fmt.Errorf("encode %s: %w", key, err)
+			}
+		}
 		c.writes = append(c.writes, clientv3.OpPut(s.logKey(key), string(change.value)))
 	}
-	return c
+	return c, nil
+}
+
+// shared takes the compares that several groups have out of them, so that etcd makes each once. Where one does not hold
+// nothing is written, and all groups are decided again: what they share, a tenant's record or an API key's, seldom changes.
+func shared(parts []compiled) (all []clientv3.Cmp) {
+	first := make(map[string]int, 4*len(parts)) // how many groups have it
+	for _, p := range parts {
+		for i := range p.compares {
+			first[string(p.compares[i].KeyBytes())]++
+		}
+	}
+	for i := range parts {
+		own := parts[i].compares[:0]
+		for _, compare := range parts[i].compares {
+			switch n := first[string(compare.KeyBytes())]; {
+			case n == 1:
+				own = append(own, compare)
+			case n > 1 && len(all) <= len(parts): // the first of them; there are never more than etcd takes
+				all = append(all, compare)
+				first[string(compare.KeyBytes())] = 0
+			case n > 1:
+				own = append(own, compare)
+			}
+		}
+		parts[i].compares = own
+	}
+	return all
 }
 
 // logKey is where the log has the record.
@@ -167,7 +204,9 @@ func (s *Store) commitOnce(ctx context.Context, groups []*group, announced bool)
 	parts := make([]compiled, len(groups))
 	writes := 0
 	for i, g := range groups {
-		parts[i] = s.compile(g)
+		if parts[i], err = s.compile(g); err != nil {
+			return nil, 0, usher.Internal(err, "compile a transaction")
+		}
 		writes += len(parts[i].writes)
 	}
 	switch {
@@ -184,18 +223,23 @@ func (s *Store) commitOnce(ctx context.Context, groups []*group, announced bool)
 		held = []bool{resp.Succeeded}
 		return held, resp.Header.Revision, s.showOwn(groups, held, resp.Header)
 	}
-	nested := make([]clientv3.Op, len(parts))
+	compares := shared(parts)
+	nested := make([]clientv3.Op, len(parts), len(parts)+1)
 	for i, p := range parts {
 		nested[i] = clientv3.OpTxn(p.compares, p.writes, nil)
 	}
 	if announced {
 		nested = s.withBarrier(nested)
 	}
-	resp, err := s.log.requests.Txn(ctx).Then(nested...).Commit()
+	resp, err := s.log.requests.Txn(ctx).If(compares...).Then(nested...).Commit()
 	if err != nil {
+		parts[0].compares = append(parts[0].compares, compares...)
 		return nil, 0, s.commitError(ctx, groups, parts, err)
 	}
 	held = make([]bool, len(parts))
+	if !resp.Succeeded {
+		return held, resp.Header.Revision, nil
+	}
 	for i, r := range resp.Responses[:len(parts)] {
 		held[i] = r.GetResponseTxn().Succeeded
 	}

@@ -129,11 +129,9 @@ func (t Table[R]) Put(tx *Tx, path string, value R) {
 	tx.put(t, path, &Row[R]{Path: path, Value: value})
 }
 
-// Growth is by how many bytes Put would make what is kept grow; only for a table with a Size.
-func (t Table[R]) Growth(tx *Tx, path string, value R) int64 {
-	before, existed := tx.changes[t.Key(path)]
-	after := edit{change: change{table: t, path: path, row: &Row[R]{Path: path, Value: value}}}
-	return tx.counted(after) - tx.countedBefore(t, path, before, existed)
+// Create is Put for a path that there has never been, such as that of a new id, and looks for no record there.
+func (t Table[R]) Create(tx *Tx, path string, value R) {
+	tx.create(t, path, &Row[R]{Path: path, Value: value})
 }
 
 // Delete removes the record at the path within the transaction; one that does not exist stays so.

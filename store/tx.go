@@ -17,12 +17,12 @@ import (
 type Tx struct {
 	tables   map[string]Definition
 	snapshot *Snapshot
-	prefix   string           // of every key in the log
-	changes  map[Key]edit     // the newest change of each key
-	order    []Key            // keys in the order of their first change, so that transactions are reproducible
-	guards   map[Key]struct{} // records that must be unchanged for the commit
-	memo     map[string]any   // see Memo
-	undo     []undo           // how to take back what was done since a mark
+	prefix   string          // of every key in the log
+	changes  map[Key]edit    // the newest change of each key
+	order    []Key           // keys in the order of their first change, so that transactions are reproducible
+	guards   map[Key]guarded // records that must be unchanged for the commit
+	memo     map[string]any  // see Memo
+	undo     []undo          // how to take back what was done since a mark
 
 	bytes  int    // of the keys and values that are written, and of the keys that are compared
 	grown  int64  // by how many bytes the records that are kept have grown; see Growth
@@ -32,10 +32,18 @@ type Tx struct {
 	reads  *[]Key // what was looked for in the snapshot, when somebody wants to know
 }
 
-// edit is a change with the value that the log gets; nil for a delete.
+// edit is a change with the value that the log gets: nil for a delete, and for a table with a Size, whose value is made
+// when it is sent: a room is written by every decision about it, and sent once.
 type edit struct {
 	change
 	value []byte
+	size  int // of the value, at most
+}
+
+// guarded is what the snapshot has of a record that is compared, when it was looked for.
+type guarded struct {
+	row    record // nil: there is none
+	looked bool
 }
 
 // undo is one step back: either a guard that was added, or a change that took the place of before.
@@ -48,7 +56,7 @@ type undo struct {
 }
 
 func newTx(tables map[string]Definition, snapshot *Snapshot, prefix string) *Tx {
-	return &Tx{tables: tables, snapshot: snapshot, prefix: prefix, changes: make(map[Key]edit), guards: make(map[Key]struct{})}
+	return &Tx{tables: tables, snapshot: snapshot, prefix: prefix, changes: make(map[Key]edit), guards: make(map[Key]guarded)}
 }
 
 // begin notes that another decision is under way.
@@ -119,12 +127,24 @@ func (tx *Tx) get(l layout, path string) (record, bool) {
 	if c, ok := tx.changes[Key{l.name, path}]; ok {
 		return c.row, c.row != nil
 	}
-	key, ok := tx.tables[l.name].guardedBy().of(path)
-	if !ok {
-		key = Key{l.name, path}
+	if key, ok := tx.tables[l.name].guardedBy().of(path); ok {
+		tx.guard(key)
+		return tx.read(l, path)
 	}
-	tx.guard(key)
-	return tx.read(l, path)
+	key := Key{l.name, path}
+	known, guards := tx.guards[key]
+	if known.looked {
+		return known.row, known.row != nil
+	}
+	if !guards {
+		tx.guard(key)
+	}
+	row, ok := tx.read(l, path)
+	if !ok {
+		row = nil
+	}
+	tx.guards[key] = guarded{row: row, looked: true}
+	return row, ok
 }
 
 // read looks into the snapshot.
@@ -199,24 +219,50 @@ func (tx *Tx) merge(l layout, prefix, after string) iter.Seq[record] {
 func (tx *Tx) put(table Definition, path string, row record) {
 	key := Key{table.layout().name, path}
 	after := edit{change: change{table: table, path: path, row: row}}
-	if row != nil {
-		value, err := table.encode(row)
-		if err != nil {
-			tx.failed = fmt.Errorf("encode %s: %w", key, err)
-			return
-		}
-		after.value = value
+	if err := after.measure(); err != nil {
+		tx.failed = fmt.Errorf("encode %s: %w", key, err)
+		return
 	}
 	before, existed := tx.changes[key]
 	step := undo{key: key, before: before, existed: existed, grown: tx.counted(after) - tx.countedBefore(table, path, before, existed)}
+	tx.record(step, after)
+}
+
+// create is put for a key that there has never been.
+func (tx *Tx) create(table Definition, path string, row record) {
+	after := edit{change: change{table: table, path: path, row: row}}
+	key := after.key()
+	if err := after.measure(); err != nil {
+		tx.failed = fmt.Errorf("encode %s: %w", key, err)
+		return
+	}
+	tx.record(undo{key: key, grown: tx.counted(after)}, after)
+}
+
+// measure finds out how long the value is.
+func (e *edit) measure() (err error) {
+	switch {
+	case e.row == nil:
+	case e.table.sized():
+		e.size = e.table.size(e.row, 0)
+	default:
+		e.value, err = e.table.encode(e.row)
+		e.size = len(e.value)
+	}
+	return err
+}
+
+// record notes the change.
+func (tx *Tx) record(step undo, after edit) {
+	key, before, existed, table := step.key, step.before, step.existed, after.table
 	tx.undo = append(tx.undo, step)
 	if existed {
-		tx.bytes -= len(before.value)
+		tx.bytes -= before.size
 	} else {
 		tx.order = append(tx.order, key)
 		tx.bytes += len(key.Table) + len(key.Path)
 	}
-	tx.bytes += len(after.value)
+	tx.bytes += after.size
 	tx.grown += step.grown
 	if table.aggregate() {
 		tx.guard(key)
@@ -229,7 +275,7 @@ func (tx *Tx) counted(e edit) int64 {
 	if e.row == nil {
 		return 0
 	}
-	return int64(len(tx.prefix) + len(e.table.layout().name) + 1 + len(e.path) + e.table.size(e.row, len(e.value)))
+	return int64(len(tx.prefix) + len(e.table.layout().name) + 1 + len(e.path) + e.table.size(e.row, e.size))
 }
 
 // countedBefore is for how many bytes the record counted before the change.
@@ -242,9 +288,7 @@ func (tx *Tx) countedBefore(table Definition, path string, before edit, existed 
 		return 0
 	}
 	old := edit{change: change{table: table, path: path, row: row}}
-	if !table.sized() {
-		old.value, _ = table.encode(row) // it was decoded, so it can be encoded
-	}
+	_ = old.measure() // it was decoded, so it can be encoded
 	return tx.counted(old)
 }
 
@@ -253,7 +297,7 @@ func (tx *Tx) guard(key Key) {
 	if _, ok := tx.guards[key]; ok {
 		return
 	}
-	tx.guards[key] = struct{}{}
+	tx.guards[key] = guarded{}
 	tx.bytes += len(key.Table) + len(key.Path)
 	tx.undo = append(tx.undo, undo{key: key, guard: true})
 }
@@ -290,10 +334,10 @@ func (tx *Tx) rollbackChanges(mark int) {
 
 func (tx *Tx) revert(u undo) {
 	tx.grown -= u.grown
-	tx.bytes -= len(tx.changes[u.key].value)
+	tx.bytes -= tx.changes[u.key].size
 	if u.existed {
 		tx.changes[u.key] = u.before
-		tx.bytes += len(u.before.value)
+		tx.bytes += u.before.size
 		return
 	}
 	delete(tx.changes, u.key)

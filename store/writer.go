@@ -194,22 +194,27 @@ func (w *writer) round(ctx context.Context, batch []*submission) {
 	}
 	groups := make([]*group, 0, len(parts))
 	written := make(map[Key]struct{})
+	var heavy []*submission // there is no room for their bytes
 	for _, members := range parts {
 		room.alone, room.first = len(parts) == 1, len(groups) == 0
-		g, rest := w.decideGroup(snapshot, members, room)
+		g, rest, full := w.decideGroup(snapshot, members, room)
 		if len(g.members) > 0 && !follows(g, written) {
 			for _, sub := range g.members {
 				sub.again()
 			}
-			rest, g = members, &group{}
+			rest, g, full = members, &group{}, false
 		}
 		if len(g.members) > 0 {
 			groups = append(groups, g)
 			room.bytes -= g.tx.bytes
 		}
-		later = append(later, rest...)
+		if full {
+			heavy = append(heavy, rest...)
+		} else {
+			later = append(later, rest...)
+		}
 	}
-	w.putBack(w.shed(later))
+	w.putBack(append(w.shed(later), w.outwaited(heavy)...))
 	if len(groups) > 0 {
 		began := time.Now()
 		w.send(ctx, groups)
@@ -227,9 +232,8 @@ type budget struct {
 }
 
 // batchBytes is how many bytes of keys and values a transaction gathers. A larger one takes longer for all who are in it
-// and all who wait: 1 MiB about 10 ms on a machine where a small one takes 2. A single decision may have more
-// (Options.MaxTxnBytes); the transaction is then its own.
-const batchBytes = 128 << 10
+// and all who wait. A single decision may have more (Options.MaxTxnBytes); the transaction is then its own.
+const batchBytes = 256 << 10
 
 // inTime drops submissions whose callers have given up; they have told themselves so.
 func inTime(batch []*submission) []*submission {
@@ -307,10 +311,10 @@ func follows(g *group, written map[Key]struct{}) bool {
 }
 
 // decideGroup decides the members one after the other on one transaction, as far as the budget goes. What does not fit
-// any more comes back as rest. A change that alone is over the budget of operations is refused when it has the
+// any more comes back as rest; full says that it is for its bytes. A change that alone is over the budget of operations is refused when it has the
 // transaction for itself, and otherwise comes back to get one; one with more bytes than are left has a transaction that
 // begins with it, or comes back for one.
-func (w *writer) decideGroup(snapshot *Snapshot, members []*submission, b budget) (g *group, rest []*submission) {
+func (w *writer) decideGroup(snapshot *Snapshot, members []*submission, b budget) (g *group, rest []*submission, full bool) {
 	g = &group{tx: newTx(w.store.index.tables, snapshot, w.store.options.Prefix)}
 	if w.store.options.Decided != nil {
 		g.tx.reads = new([]Key)
@@ -330,17 +334,17 @@ func (w *writer) decideGroup(snapshot *Snapshot, members []*submission, b budget
 		case !larger:
 		case i > 0:
 			g.tx.rollback(mark)
-			return g, members[i:]
+			return g, members[i:], operations <= b.operations
 		case operations > b.operations && !b.alone:
 			g.tx.rollback(mark)
 			sub.alone = true
-			return g, members
+			return g, members, false
 		case operations > b.operations:
 			g.tx.rollback(mark)
 			refusal = errTooManyOps(operations, b.operations)
 		case !b.first:
 			g.tx.rollback(mark)
-			return g, members
+			return g, members, true
 		case bytes > b.most:
 			g.tx.rollback(mark)
 			refusal = errTooManyBytes(bytes, b.most)
@@ -351,7 +355,7 @@ func (w *writer) decideGroup(snapshot *Snapshot, members []*submission, b budget
 		}
 		g.members = append(g.members, sub)
 	}
-	return g, nil
+	return g, nil, false
 }
 
 func errTooManyBytes(bytes, limit int) error {
