@@ -238,9 +238,9 @@ func (w *witness) put(kv *mvccpb.KeyValue) {
 			w.taken.seated(parts[0], s)
 		}
 		w.seats[room][s.ID] = s
-	case "room-counts":
+	case "accounts":
 		var n struct {
-			Live int `json:"live"`
+			Live int `json:"rooms"`
 		}
 		read(&n)
 		w.counts[parts[0]] = n.Live
