@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/semaphore"
 
 	"usher"
 	"usher/participants"
@@ -69,7 +70,8 @@ type Gateway struct {
 	operator [sha256.Size]byte // of the operator's key
 
 	limits  *limits
-	reading overload // apart from writing, since what comes from memory must not wait for the log
+	heavy   *semaphore.Weighted // see heavyBody
+	reading overload            // apart from writing, since what comes from memory must not wait for the log
 	writing overload
 	bySeat  *crowd[seatID]
 	bySite  *crowd[netip.Prefix]
@@ -105,6 +107,7 @@ func New(o Options) *Gateway {
 		of.describe(o.Metrics, kind)
 	}
 	g.metrics.holding(o.Metrics, &g.bodies)
+	g.heavy = semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)/2)))
 	g.route()
 	return g
 }

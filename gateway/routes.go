@@ -299,8 +299,20 @@ func (g *Gateway) handle(c *call) (answer, error) {
 		return answer{}, err
 	}
 	defer others.leave()
+	if len(c.body) >= heavyBody {
+		if err := g.heavy.Acquire(c.Context(), 1); err != nil {
+			return answer{}, &usher.Error{Code: usher.CodeUnavailable, RetryAfter: time.Second, Err: err,
+				Detail: "Nothing was done: requests as large as this one wait for each other, and this one has waited too long. Try again."}
+		}
+		defer g.heavy.Release(1)
+	}
 	return c.route.handle(c)
 }
+
+// heavyBody is from how many bytes on a body takes so long to read and to judge, milliseconds, that only half of the
+// processors work on such ones: the others are left to those who ask for little. A bulk of a hundred ordinary participants
+// has half of it.
+const heavyBody = 16 << 10
 
 // turnAway answers who comes for what there is not, once that is paid for.
 func (g *Gateway) turnAway(w *recorder, c *call, err error) {
