@@ -173,7 +173,7 @@ func (p *probe) tell(f func(reads []store.Key)) {
 var guards = map[string]struct {
 	table    string
 	segments int
-}{"participants": {"rooms", 2}, "bans": {"rooms", 2}, "api-key-ids": {"tenants", 1}, "signing-keys": {"tenants", 1}}
+}{"participants": {"rooms", 2}, "bans": {"rooms", 2}, "api-key-ids": {"accounts", 1}, "signing-keys": {"accounts", 1}}
 
 func guardOf(key store.Key) store.Key {
 	if g, ok := guards[key.Table]; ok {
@@ -349,7 +349,7 @@ func TestEveryDecisionLosesToAConcurrentChange(t *testing.T) {
 }
 
 // TestWhoeverWritesARecordWritesItsGuard: a decision that reads a seat is compared on its room, so nobody may write a seat
-// without its room, nor a key without its tenant.
+// without its room, nor a key without its tenant's account.
 func TestWhoeverWritesARecordWritesItsGuard(t *testing.T) {
 	t.Parallel()
 	p := openProbe(t, `{"duplicate_participant_policy":"replace","presence_timeout_seconds":10}`)

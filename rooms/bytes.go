@@ -45,8 +45,7 @@ func Keep(tx *store.Tx, t tenant.ID, room Room, created bool, p tenant.Purpose) 
 		}
 	}
 	ends := known && before.Status != Ended
-	Rooms.Put(tx, at, room) // so that it counts too
-	room.Bytes.Stored += tx.Growth()
+	room.Bytes.Stored += tx.Growth() + Rooms.Growth(tx, at, room)
 	if ends { // what outlives the room is the tenant's own from now on; its account has it already
 		room.Bytes.Stored -= room.Bytes.Repeats
 		room.Bytes.Aside -= room.Bytes.Repeats

@@ -129,6 +129,12 @@ func (t Table[R]) Put(tx *Tx, path string, value R) {
 	tx.put(t, path, &Row[R]{Path: path, Value: value})
 }
 
+// Growth is by how many bytes Put would make what is kept grow. The table must have a Size.
+func (t Table[R]) Growth(tx *Tx, path string, value R) int64 {
+	before, existed := tx.changes[t.Key(path)]
+	return tx.countedAs(t.layout(), path, t.Size(value)) - tx.countedBefore(t, path, before, existed)
+}
+
 // Create is Put for a path that there has never been, such as that of a new id, and looks for no record there.
 func (t Table[R]) Create(tx *Tx, path string, value R) {
 	tx.create(t, path, &Row[R]{Path: path, Value: value})

@@ -255,7 +255,11 @@ func (e *edit) measure() (err error) {
 // record notes the change.
 func (tx *Tx) record(step undo, after edit) {
 	key, before, existed, table := step.key, step.before, step.existed, after.table
-	tx.undo = append(tx.undo, step)
+	if last := len(tx.undo) - 1; last >= tx.begun && existed && !tx.undo[last].guard && tx.undo[last].key == key {
+		tx.undo[last].grown += step.grown // one step back goes past both
+	} else {
+		tx.undo = append(tx.undo, step)
+	}
 	if existed {
 		tx.bytes -= before.size
 	} else {
@@ -275,7 +279,12 @@ func (tx *Tx) counted(e edit) int64 {
 	if e.row == nil {
 		return 0
 	}
-	return int64(len(tx.prefix) + len(e.table.layout().name) + 1 + len(e.path) + e.table.size(e.row, e.size))
+	return tx.countedAs(e.table.layout(), e.path, e.size)
+}
+
+// countedAs is for how many bytes a record of the size counts.
+func (tx *Tx) countedAs(l layout, path string, size int) int64 {
+	return int64(len(tx.prefix) + len(l.name) + 1 + len(path) + size)
 }
 
 // countedBefore is for how many bytes the record counted before the change.
@@ -283,8 +292,12 @@ func (tx *Tx) countedBefore(table Definition, path string, before edit, existed 
 	if existed {
 		return tx.counted(before)
 	}
-	row, ok := tx.snapshot.get(table.layout(), path)
-	if !ok {
+	known := tx.guards[Key{table.layout().name, path}]
+	row := known.row
+	if !known.looked {
+		row, _ = tx.snapshot.get(table.layout(), path)
+	}
+	if row == nil {
 		return 0
 	}
 	old := edit{change: change{table: table, path: path, row: row}}

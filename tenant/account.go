@@ -83,28 +83,73 @@ func (a Account) refuses(need int64, s Settings, p Purpose) *usher.Error {
 		a.Bytes, s.MaxStoredBytes).With("stored_bytes", a.Bytes).With("max_stored_bytes", s.MaxStoredBytes)
 }
 
-// write has decide change what is the tenant's. The tenant's record moves with everything that is written so, which guards
-// its keys and its settings, and what the change has made grow is put on the tenant's account.
+// write has decide change what is the tenant's beside its record: its keys, its audit log. The tenant's account moves with
+// everything that is written so: it guards the keys, and counts what the change has made grow.
 func write[D any](ctx context.Context, s *Service, t ID, p Purpose, compared []store.Key, decide func(*store.Tx) (D, error)) (D, error) {
 	return store.Commit(ctx, s.log, store.Change[D]{
-		Aggregates: func(*store.Snapshot) []store.Key { return append(slices.Clip(compared), Aggregate(t)) },
+		Aggregates: func(*store.Snapshot) []store.Key { return append(slices.Clip(compared), Accounts.Key(string(t))) },
 		What:       decide,
 		Decide: func(tx *store.Tx) (D, error) {
 			decision, err := decide(tx)
 			if err != nil || !tx.Changed() {
 				return decision, err
 			}
-			touch(tx, t)
-			return decision, Settle(tx, t, tx.Growth(), p)
+			grown := tx.Growth()
+			if grown == 0 {
+				Accounts.Put(tx, string(t), AccountOf(tx, t))
+			}
+			return decision, Settle(tx, t, grown, p)
 		},
 	})
 }
 
-// touch writes the tenant's record as it is.
-func touch(tx *store.Tx, t ID) {
-	if row, ok := tenants.Get(tx, string(t)); ok {
-		tenants.Put(tx, string(t), row.Value)
+// setAside are bytes that are taken out of a tenant's account for its own record and what moves with it, its versions and
+// their audit entries: most changes of settings then touch that record alone, and do not wait for what else grows.
+type setAside struct {
+	Stored int64 `json:"stored"` // never more than what is set aside
+	Aside  int64 `json:"aside"`
+}
+
+// asideAhead is how many bytes are set aside at once.
+const asideAhead = 16 << 10
+
+// writeRecord has decide change the tenant's own record, and what moves with it.
+func writeRecord[D any](ctx context.Context, s *Service, t ID, p Purpose, decide func(*store.Tx) (D, error)) (D, error) {
+	return store.Commit(ctx, s.log, store.Change[D]{
+		Aggregates: func(*store.Snapshot) []store.Key { return []store.Key{Aggregate(t)} },
+		What:       decide,
+		Decide: func(tx *store.Tx) (D, error) {
+			decision, err := decide(tx)
+			if err != nil || !tx.Changed() {
+				return decision, err
+			}
+			return decision, settleRecord(tx, t, p)
+		},
+	})
+}
+
+// settleRecord puts what the decision has made grow on the tenant's record.
+func settleRecord(tx *store.Tx, t ID, p Purpose) error {
+	row, ok := tenants.Get(tx, string(t))
+	if !ok {
+		return Settle(tx, t, tx.Growth(), p)
 	}
+	record := row.Value.record
+	record.Bytes.Stored += tx.Growth()
+	if need := record.Bytes.Stored - record.Bytes.Aside; need > 0 {
+		owner, err := row.Value.on(baselineOf(tx))
+		if err != nil {
+			return usher.Internal(err, "compile tenant %s", t)
+		}
+		account, drawn, refused := AccountOf(tx, t).Draw(need, asideAhead, owner.Settings, p)
+		if refused != nil {
+			return refused
+		}
+		record.Bytes.Aside += drawn
+		Accounts.Put(tx, string(t), account)
+	}
+	tenants.Put(tx, string(t), row.Value.with(record))
+	return nil
 }
 
 // Settle puts so many bytes more, or fewer, on the tenant's own account. It is the last thing that a decision writes.

@@ -19,7 +19,7 @@ type keyRef struct {
 
 // keyRefs is the table of a tenant's keys: {tenant}/{key}.
 var keyRefs = store.Table[keyRef]{
-	Name: "api-key-ids", Aggregate: true, GuardedBy: guardedByTenant, Size: func(keyRef) int { return keyRefBytes },
+	Name: "api-key-ids", Aggregate: true, GuardedBy: guardedByAccount, Size: func(keyRef) int { return keyRefBytes },
 	Decode: decodeJSON[keyRef], Encode: encodeJSON[keyRef],
 }
 

@@ -174,7 +174,7 @@ func (s *Service) ListSigningKeys(t ID) (keys []SigningKey, err error) {
 // DeleteSigningKey takes a key away, and with it every token that it has signed. One that may have live tokens is kept,
 // unless forced; the one that signs is kept in any case.
 func (s *Service) DeleteSigningKey(ctx context.Context, t ID, kid string, force bool, by Actor) error {
-	_, err := s.change(ctx, t, Removing, func(tx *store.Tx, owner Tenant) (Tenant, error) {
+	_, err := write(ctx, s, t, Removing, nil, onTenant(t, func(tx *store.Tx, owner Tenant) (Tenant, error) {
 		row, ok := SigningKeys.Get(tx, signingKeyPath(t, kid))
 		if !ok {
 			return owner, usher.Errorf(usher.CodeKeyNotFound, "There is no signing key of this kid.")
@@ -194,7 +194,7 @@ func (s *Service) DeleteSigningKey(ctx context.Context, t ID, kid string, force 
 		}
 		owner.keep(tx)
 		return owner, record(tx, t, by, now, "signing_key.delete", kid, detail{"state": state})
-	})
+	}))
 	return err
 }
 
@@ -237,7 +237,7 @@ func (s *Service) rotateIfDue(ctx context.Context, r store.Reader, t Tenant, now
 }
 
 func (s *Service) destroy(ctx context.Context, t ID, k SigningKey) error {
-	_, err := s.change(ctx, t, Removing, func(tx *store.Tx, owner Tenant) (Tenant, error) {
+	_, err := write(ctx, s, t, Removing, nil, onTenant(t, func(tx *store.Tx, owner Tenant) (Tenant, error) {
 		path, now := signingKeyPath(t, k.KID), s.now()
 		row, ok := SigningKeys.Get(tx, path)
 		if !ok || row.Value.State(now) != KeyRetired {
@@ -251,7 +251,7 @@ func (s *Service) destroy(ctx context.Context, t ID, k SigningKey) error {
 		bare.Sealed, bare.opened = "", new(openedKey)
 		SigningKeys.Put(tx, path, bare)
 		return owner, nil
-	})
+	}))
 	return err
 }
 

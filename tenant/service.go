@@ -242,11 +242,16 @@ func errSettingsChanged() error {
 
 // change has decide change a tenant, which writes what it changes.
 func (s *Service) change(ctx context.Context, id ID, p Purpose, decide func(*store.Tx, Tenant) (Tenant, error)) (Tenant, error) {
-	return write(ctx, s, id, p, nil, func(tx *store.Tx) (Tenant, error) {
+	return writeRecord(ctx, s, id, p, onTenant(id, decide))
+}
+
+// onTenant has decide decide on the tenant as it is.
+func onTenant(id ID, decide func(*store.Tx, Tenant) (Tenant, error)) func(*store.Tx) (Tenant, error) {
+	return func(tx *store.Tx) (Tenant, error) {
 		before, err := Find(tx, id)
 		if err != nil {
 			return Tenant{}, err
 		}
 		return decide(tx, before)
-	})
+	}
 }

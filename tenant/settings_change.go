@@ -136,6 +136,6 @@ func (r stored) hasSettingsOf(other stored) bool {
 func (s *Service) changeSettings(ctx context.Context, id ID, ifMatch string, by Actor, action string, choose chooser) (Tenant, error) {
 	return prepared(func() (Tenant, error) {
 		c := s.prepareSettings(id, ifMatch, choose)
-		return write(ctx, s, id, purposeOf(by), nil, func(tx *store.Tx) (Tenant, error) { return c.decide(tx, by, action, s.now()) })
+		return writeRecord(ctx, s, id, purposeOf(by), func(tx *store.Tx) (Tenant, error) { return c.decide(tx, by, action, s.now()) })
 	})
 }

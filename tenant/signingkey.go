@@ -66,7 +66,7 @@ func (k *SigningKey) State(now time.Time) KeyState {
 
 // SigningKeys is the table of signing keys: {tenant}/{kid}.
 var SigningKeys = store.Table[SigningKey]{
-	Name: "signing-keys", Aggregate: true, GuardedBy: guardedByTenant,
+	Name: "signing-keys", Aggregate: true, GuardedBy: guardedByAccount,
 	Decode: func(path string, value []byte) (SigningKey, error) {
 		k, err := decodeJSON[SigningKey](path, value)
 		if err != nil {

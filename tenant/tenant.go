@@ -45,6 +45,7 @@ type stored struct {
 	EndRooms  bool       `json:"end_rooms,omitzero"` // of a suspended tenant: the sweep ends its rooms
 
 	Rotations []usher.Time `json:"rotations,omitempty"` // of signing keys in the last hour, the oldest first
+	Bytes     setAside     `json:"bytes,omitzero"`
 }
 
 // entry is a tenant as the index holds it: its record, and what followed from it the last time that it was read.
@@ -73,8 +74,8 @@ var tenants = store.Table[*entry]{
 	Encode: func(e *entry) ([]byte, error) { return json.Marshal(e.record, json.Deterministic(true)) },
 }
 
-// guardedByTenant is the Guard of a tenant's keys: whoever writes one writes the tenant's record too.
-var guardedByTenant = store.Guard{Table: "tenants", Segments: 1}
+// guardedByAccount is the Guard of a tenant's keys: whoever writes one writes the tenant's account too (write).
+var guardedByAccount = store.Guard{Table: "accounts", Segments: 1}
 
 // on is the tenant on the Baseline of the revision. It is compiled once for each, when it is first read.
 func (e *entry) on(b Baseline, revision int64) (Tenant, error) {
@@ -115,6 +116,17 @@ func compiledEntry(t Tenant, baseline int64) *entry {
 	e := &entry{record: t.stored}
 	e.compiled.Store(&compiled{baseline: baseline, tenant: t})
 	return e
+}
+
+// with is the entry with another record that has the same settings.
+func (e *entry) with(record stored) *entry {
+	other := &entry{record: record}
+	if c := e.compiled.Load(); c != nil {
+		t := c.tenant
+		t.stored = record
+		other.compiled.Store(&compiled{baseline: c.baseline, tenant: t})
+	}
+	return other
 }
 
 // keep writes a tenant that was found in the transaction, with settings as they were.
