@@ -83,7 +83,9 @@ func TestATenantKeepsNoMoreThanItMay(t *testing.T) {
 		func(i int) reply {
 			return p.send(p.key, "POST", "/api/v1/rooms/room-0-0/participants", object{"display_name": fmt.Sprint(i), "metadata": metadata}, "Idempotency-Key", fmt.Sprint("single", i))
 		},
-		func(i int) reply { return p.send(p.key, "PATCH", tenant, object{"name": fmt.Sprint(strings.Repeat("n", 190), i)}) },
+		func(i int) reply {
+			return p.send(p.key, "PATCH", tenant, object{"name": fmt.Sprint(strings.Repeat("n", 190), i)})
+		},
 		func(i int) reply {
 			return p.send(p.key, "PATCH", tenant+"/config", object{"empty_room_timeout_minutes": 1 + i%500})
 		},

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -67,7 +68,7 @@ func TestADecisionIsNotMadeForOneWhoMayNotAnyMore(t *testing.T) {
 	if _, err := Commit(deadline(t), s, add(1, 9, "revoked")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Commit(ctx, s, add(1, 9, "n")); err != errFull {
+	if _, err := Commit(ctx, s, add(1, 9, "n")); !errors.Is(err, errFull) {
 		t.Errorf("after it: %v", err)
 	}
 	if row, _ := numbers.Get(s.Snapshot(), "n"); row.Value != 1 {
