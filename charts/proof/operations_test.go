@@ -274,9 +274,17 @@ func rotateKeys(t *testing.T, page *page, etcd, usher string) {
 	g.seats(t, key, "CS101", 1)
 	by := []string{"<tenant>", id, "USHER_URL", g.url, "USHER_OPERATOR_KEY", operatorKey}
 	page.run(t, work, "usher signing-key rotate", by...)
-	page.run(t, work, "usher config set", by...)
-	if status, config := g.call(key, http.MethodGet, "/api/v1/tenants/"+id+"/config", ""); status != http.StatusOK || config["signing_key_rotation_days"] != 90.0 {
+	page.run(t, work, "usher config set <tenant> signing_key", by...)
+	page.run(t, work, "usher config set <tenant> requests_per_second", by...)
+	status, config := g.call(key, http.MethodGet, "/api/v1/tenants/"+id+"/config", "")
+	if status != http.StatusOK || config["signing_key_rotation_days"] != 90.0 || config["requests_per_second"] != 2000.0 {
 		t.Errorf("%d %v", status, config)
+	}
+	if out := page.run(t, work, "usher tenant get", by...); !strings.Contains(out, "ceilings") || !strings.Contains(out, "2000") {
+		t.Error(out)
+	}
+	if out := page.run(t, work, "usher config defaults", by...); !strings.Contains(out, "max_stored_bytes") {
+		t.Error(out)
 	}
 	if out := page.run(t, work, "etcdctl downgrade enable", "ETCDCTL_ENDPOINTS", endpoints(members)); !strings.Contains(out, "success") {
 		t.Error(out)
