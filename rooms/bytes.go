@@ -38,13 +38,11 @@ func Keep(tx *store.Tx, t tenant.ID, room Room, created bool, p tenant.Purpose) 
 	if created && room.Name != string(room.ID) {
 		Names.Put(tx, namePath(t, room.Name), Naming{RoomID: room.ID})
 	}
-	before, known := Room{}, false
+	ends := false
 	if room.Status == Ended {
-		if row, ok := Rooms.Get(tx, at); ok {
-			before, known = row.Value, true
-		}
+		before, known := Rooms.Get(tx, at)
+		ends = known && before.Value.Status != Ended
 	}
-	ends := known && before.Status != Ended
 	room.Bytes.Stored += tx.Growth() + Rooms.Growth(tx, at, room)
 	if ends { // what outlives the room is the tenant's own from now on; its account has it already
 		room.Bytes.Stored -= room.Bytes.Repeats

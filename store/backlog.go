@@ -44,37 +44,29 @@ func (b *backlog) seen(somebody bool, now time.Time) time.Duration {
 	return patience
 }
 
-// outwaited refuses those who have waited for patience because of their bytes, and gives the others. They are no sign that
-// there is too much to do: few who write much at once take turns, and each tenant's rate bounds how much that is.
-func (w *writer) outwaited(heavy []*submission) []*submission {
-	now, kept := time.Now(), heavy[:0]
-	for _, sub := range heavy {
-		if now.Sub(sub.arrived) <= patience {
-			kept = append(kept, sub)
-			continue
-		}
-		w.store.metrics.shed.Inc()
-		sub.settle(errShed())
-	}
-	return kept
-}
-
-func errShed() error {
-	return &usher.Error{Code: usher.CodeUnavailable, RetryAfter: time.Second,
-		Detail: "The write was not done: more is to be written than the log takes now. Try again later."}
-}
-
 // shed refuses those without a place in this transaction who have waited too long, and gives those who may wait on.
 func (w *writer) shed(later []*submission) []*submission {
 	now := time.Now()
-	limit, kept := w.backlog.seen(len(later) > 0, now), later[:0]
-	for _, sub := range later {
+	return w.waitingAtMost(w.backlog.seen(len(later) > 0, now), later, now)
+}
+
+// outwaited refuses those who have waited for patience because of their bytes, and gives the others. They are no sign that
+// there is too much to do: few who write much at once take turns, and each tenant's rate bounds how much that is.
+func (w *writer) outwaited(heavy []*submission) []*submission {
+	return w.waitingAtMost(patience, heavy, time.Now())
+}
+
+// waitingAtMost refuses those who have waited for longer, and gives the others.
+func (w *writer) waitingAtMost(limit time.Duration, subs []*submission, now time.Time) []*submission {
+	kept := subs[:0]
+	for _, sub := range subs {
 		if now.Sub(sub.arrived) <= limit {
 			kept = append(kept, sub)
 			continue
 		}
 		w.store.metrics.shed.Inc()
-		sub.settle(errShed())
+		sub.settle(&usher.Error{Code: usher.CodeUnavailable, RetryAfter: time.Second,
+			Detail: "The write was not done: more is to be written than the log takes now. Try again later."})
 	}
 	return kept
 }

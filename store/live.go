@@ -2,8 +2,6 @@ package store
 
 import (
 	"iter"
-	"maps"
-	"slices"
 	"strings"
 )
 
@@ -21,35 +19,17 @@ func (tx *Tx) mergeLive(t Definition, prefix string) iter.Seq[record] {
 	name := t.layout().name
 	changed := make(map[string]record)
 	for key, c := range tx.changes {
-		if key.Table == name && strings.HasPrefix(key.Path, prefix) {
+		if key.Table != name || !strings.HasPrefix(key.Path, prefix) {
+			continue
+		}
+		changed[key.Path] = nil
+		if c.row != nil && t.live(c.row) {
 			changed[key.Path] = c.row
 		}
 	}
+	rows := tx.snapshot.scanLive(t, prefix)
 	if len(changed) == 0 {
-		return tx.snapshot.scanLive(t, prefix)
+		return rows
 	}
-	paths := slices.Sorted(maps.Keys(changed))
-	return func(yield func(record) bool) {
-		// upTo yields what has changed and comes before the path, or all that is left.
-		upTo := func(path string, end bool) (more bool) {
-			for len(paths) > 0 && (end || paths[0] < path) {
-				row := changed[paths[0]]
-				paths = paths[1:]
-				if row != nil && t.live(row) && !yield(row) {
-					return false
-				}
-			}
-			return true
-		}
-		for row := range tx.snapshot.scanLive(t, prefix) {
-			path := row.rowPath()
-			if !upTo(path, false) {
-				return
-			}
-			if _, superseded := changed[path]; !superseded && !yield(row) {
-				return
-			}
-		}
-		upTo("", true)
-	}
+	return overlaid(rows, changed)
 }

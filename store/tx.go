@@ -193,9 +193,14 @@ func (tx *Tx) merge(l layout, prefix, after string) iter.Seq[record] {
 	if len(changed) == 0 {
 		return tx.snapshot.scan(l, prefix, after)
 	}
+	return overlaid(tx.snapshot.scan(l, prefix, after), changed)
+}
+
+// overlaid puts the rows and the changes together, in order of path: a change takes the place of its row, and nil takes it out.
+func overlaid(rows iter.Seq[record], changed map[string]record) iter.Seq[record] {
 	paths := slices.Sorted(maps.Keys(changed))
 	return func(yield func(record) bool) {
-		for row := range tx.snapshot.scan(l, prefix, after) {
+		for row := range rows {
 			path := row.rowPath()
 			for len(paths) > 0 && paths[0] < path {
 				if row := changed[paths[0]]; row != nil && !yield(row) {
@@ -217,26 +222,28 @@ func (tx *Tx) merge(l layout, prefix, after string) iter.Seq[record] {
 
 // put records a change; a nil row is a delete.
 func (tx *Tx) put(table Definition, path string, row record) {
-	key := Key{table.layout().name, path}
-	after := edit{change: change{table: table, path: path, row: row}}
-	if err := after.measure(); err != nil {
-		tx.failed = fmt.Errorf("encode %s: %w", key, err)
-		return
+	if after, ok := tx.edited(table, path, row); ok {
+		before, existed := tx.changes[after.key()]
+		grown := tx.counted(after) - tx.countedBefore(table, path, before, existed)
+		tx.record(undo{key: after.key(), before: before, existed: existed, grown: grown}, after)
 	}
-	before, existed := tx.changes[key]
-	step := undo{key: key, before: before, existed: existed, grown: tx.counted(after) - tx.countedBefore(table, path, before, existed)}
-	tx.record(step, after)
 }
 
 // create is put for a key that there has never been.
 func (tx *Tx) create(table Definition, path string, row record) {
-	after := edit{change: change{table: table, path: path, row: row}}
-	key := after.key()
-	if err := after.measure(); err != nil {
-		tx.failed = fmt.Errorf("encode %s: %w", key, err)
-		return
+	if after, ok := tx.edited(table, path, row); ok {
+		tx.record(undo{key: after.key(), grown: tx.counted(after)}, after)
 	}
-	tx.record(undo{key: key, grown: tx.counted(after)}, after)
+}
+
+// edited is the change with the length of its value; one that has none fails the decision.
+func (tx *Tx) edited(table Definition, path string, row record) (after edit, ok bool) {
+	after = edit{change: change{table: table, path: path, row: row}}
+	if err := after.measure(); err != nil {
+		tx.failed = fmt.Errorf("encode %s: %w", after.key(), err)
+		return after, false
+	}
+	return after, true
 }
 
 // measure finds out how long the value is.
