@@ -163,7 +163,7 @@ func (u Update) config(c Config) Config {
 }
 
 // errMoved is the refusal of a decision whose preparation rests on metadata that is no longer so. No caller sees it.
-var errMoved = errors.New("the metadata has changed since the patch was worked out")
+var errMoved = store.ErrMoved
 
 // maxPreparations is how often a patch is worked out before it is given up.
 const maxPreparations = 16

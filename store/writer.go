@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -83,6 +84,10 @@ func Commit[D any](ctx context.Context, s *Store, c Change[D]) (D, error) {
 		}
 	}
 }
+
+// ErrMoved is the refusal of a decision whose caller has prepared it on a state that has moved since. Nothing is compared
+// for it: it says nothing of the log, and the caller prepares again.
+var ErrMoved = errors.New("what the change was prepared on has moved")
 
 // writer is the one way into the log. There is no timer: while a transaction is in flight, the next batch gathers.
 type writer struct {
@@ -325,6 +330,11 @@ func (w *writer) decideGroup(snapshot *Snapshot, members []*submission, b budget
 			g.tx.guard(key)
 		}
 		decision, refusal := w.decide(sub, g.tx)
+		if errors.Is(refusal, ErrMoved) {
+			g.tx.rollback(mark)
+			sub.settle(refusal)
+			continue
+		}
 		if refusal != nil {
 			g.tx.rollbackChanges(mark)
 		}

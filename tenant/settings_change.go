@@ -18,7 +18,7 @@ import (
 // what it was worked out from is still so. If not, it is worked out again.
 
 // errMoved is the refusal of a decision whose preparation rests on what is no longer so. No caller sees it.
-var errMoved = errors.New("what the change was worked out from has changed")
+var errMoved = store.ErrMoved
 
 // maxPreparations is how often a change is worked out before it is given up.
 const maxPreparations = 16
